@@ -1,0 +1,100 @@
+"""Everything that is run on Keyguard: `nox -l` lists it, `nox -s tests` is where to begin."""
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.error_on_missing_interpreters = False  # A Python that is not there is skipped, and nox says so.
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["tests"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def group(name: str) -> list[str]:
+    """What one dependency group of pyproject.toml asks for."""
+    return list(nox.project.dependency_groups(PYPROJECT, name))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests on the Python that runs nox."""
+    session.install("-e", ".[fastapi,migrations]", *group("test"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=["3.12", "3.13"])
+def tests_on(session: nox.Session) -> None:
+    """Run the tests on another Python, against the package as it installs."""
+    session.install(".[fastapi,migrations]", *group("test"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("version", ["2.0", "2.1"])
+def sqlalchemy(session: nox.Session, version: str) -> None:
+    """Run the tests of the stores against each supported line of SQLAlchemy."""
+    session.install("-e", ".[fastapi,migrations]", *group("test"), f"sqlalchemy[asyncio]=={version}.*")
+    session.run("pytest", "tests/stores", *session.posargs)
+
+
+@nox.session
+def cover(session: nox.Session) -> None:
+    """Run the tests and demand that every line and every branch of the package was taken."""
+    session.install("-e", ".[fastapi,migrations]", *group("test"))
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check the types with mypy and pyright, and that every public name has one."""
+    session.install("-e", ".[fastapi,migrations]", *group("typing"))
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "--ignoreexternal", "--verifytypes", "keyguard")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the style, the format, and that imports point down."""
+    session.install(*group("lint"))
+    session.install("--no-deps", "-e", ".")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the manual; a warning is an error."""
+    session.install("-e", ".[fastapi,migrations]", *group("docs"))
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the sdist, the wheel from it, and run tests on that wheel."""
+    dist = Path(session.create_tmp()) / "dist"
+    for old in dist.glob("*"):
+        old.unlink()
+    session.install("build")
+    session.run("python", "-m", "build", "--outdir", str(dist))
+    (wheel,) = dist.glob("*.whl")
+    session.install(*group("test"))
+    session.install("--no-deps", "--force-reinstall", str(wheel))
+    session.run("pytest", *(session.posargs or ["tests/test_surface.py", "tests/stores"]))
+
+
+@nox.session(default=False)
+def mutants(session: nox.Session) -> None:
+    """Change the pure files in every small way and demand that a test notices each change."""
+    session.install("-e", ".[fastapi,migrations]", *group("test"), *group("mutants"))
+    session.run("mutmut", "run", *session.posargs)
+    survivors = session.run("mutmut", "results", silent=True)
+    if survivors and survivors.strip():
+        session.error(f"No test noticed these changes; `mutmut show <name>` prints one:\n{survivors}")
