@@ -1,0 +1,371 @@
+"""The nouns: what a key, an owner, a request's facts and a decision are.
+
+Frozen values of the standard library, without clock, randomness or I/O. They are read in the order in which a
+request meets them: a `Requirement` (what the path asks), `Facts` (what is known of the caller), a decision
+(`Allowed`, `Anonymous` or `Refused`), and what the app then finds in its scope (`Principal`, `Auth`).
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from keyguard.errors import ConfigurationError
+
+__all__ = [
+    "ALL_SCOPES",
+    "Allowed",
+    "Anonymous",
+    "AnonymousUser",
+    "Auth",
+    "Decision",
+    "Event",
+    "Facts",
+    "Found",
+    "IPAddress",
+    "IPNetwork",
+    "KeyRecord",
+    "Need",
+    "Owner",
+    "Presented",
+    "Principal",
+    "Reason",
+    "Refused",
+    "Requirement",
+    "Rule",
+    "Scopes",
+    "Source",
+    "Verdict",
+    "check_scope",
+]
+
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
+
+ALL_SCOPES = frozenset({"*"})
+"""What a key has that was issued without naming scopes: its owner's permissions."""
+
+RESERVED_SCOPES = frozenset({"authenticated", "superuser"})
+"""Granted by KeyGuard itself, never by a key: a row that carries them is read as if it did not."""
+
+_SCOPE = re.compile(r"\*|[a-z0-9_.-]+(:[a-z0-9_.*-]+)*")
+
+
+def check_scope(name: object) -> str:
+    """Return `name` if a key may carry it as a scope.
+
+    Raises `ConfigurationError` if it is not ``*`` or a name such as ``flows``, ``flows:read`` or ``flows:*``, or if it
+    is one of the two that only KeyGuard grants.
+    """
+    if not isinstance(name, str) or not _SCOPE.fullmatch(name):
+        raise ConfigurationError(
+            f"a scope is '*' or lower-case words joined by colons, such as 'flows:read' or 'flows:*'; not {name!r}"
+        )
+    if name in RESERVED_SCOPES:
+        raise ConfigurationError(f"the scope {name!r} is granted by KeyGuard itself and cannot be given to a key")
+    return name
+
+
+# --- what stands in a store -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Who keys belong to, as the store knows them."""
+
+    id: str
+    name: str
+    is_active: bool = True
+    is_superuser: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRecord:
+    """A key as the store keeps it: everything but the secret.
+
+    All times are aware datetimes in UTC. `scopes` is ``{"*"}`` for a key that has its owner's permissions; an empty set
+    means none. No `networks` means that the key may be used from anywhere.
+    """
+
+    id: str
+    owner_id: str
+    prefix: str
+    """What the key begins with, separator included, such as ``kg_``."""
+    name: str = ""
+    lookup: str = field(repr=False)
+    """The digest that the key is found by, with its scheme; unique."""
+    verifier: str = field(repr=False)
+    """What the key is verified against, with its scheme: the same as `lookup` but for Argon2id."""
+    scopes: frozenset[str] = ALL_SCOPES
+    networks: tuple[IPNetwork, ...] = ()
+    created_at: datetime
+    not_before: datetime | None = None
+    expires_at: datetime | None = None
+    disabled_at: datetime | None = None
+    revoked_at: datetime | None = None
+    revoked_reason: str = ""
+
+    @property
+    def hint(self) -> str:
+        """How people tell their keys apart, such as ``kg_3fJ2…``: prefix and id, no character of the secret."""
+        return f"{self.prefix}{self.id[:4]}…"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One answer of a store: a key and its owner, read in one statement."""
+
+    key: KeyRecord
+    owner: Owner
+
+
+# --- who a caller is --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who a request acts as: `request.user` in the app, with the members of Starlette's `BaseUser`.
+
+    `is_superuser` is what the request may use: for a key it needs a superuser as owner *and* the scope ``*``.
+    """
+
+    id: str
+    name: str
+    is_superuser: bool = False
+    scopes: frozenset[str] = ALL_SCOPES
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Always true."""
+        return True
+
+    @property
+    def display_name(self) -> str:
+        """The owner's name."""
+        return self.name
+
+    @property
+    def identity(self) -> str:
+        """The owner's id."""
+        return self.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnonymousUser:
+    """`request.user` where nobody is signed in: the shape of Starlette's `UnauthenticatedUser`, and a `Principal`'s."""
+
+    id: None = None
+    name: str = ""
+    is_superuser: bool = False
+    is_authenticated: bool = False
+    display_name: str = ""
+    identity: str = ""
+
+
+@lru_cache(maxsize=1024)
+def _pattern(scope: str) -> re.Pattern[str]:
+    """Compile a scope with wildcards: ``*`` stands for characters of one word; as the last word, for one or more."""
+    *words, last = scope.split(":")
+    ending = ".+" if last == "*" else re.escape(last).replace(r"\*", "[^:]*")
+    return re.compile(":".join([*(re.escape(word).replace(r"\*", "[^:]*") for word in words), ending]))
+
+
+@dataclass(frozen=True, slots=True)
+class Scopes:
+    """What a caller may do: `in` answers by pattern, so that ``"flows:read" in Scopes({"flows:*"})``.
+
+    `authenticated` and `superuser` are in it only if `built_in` says so, whatever `granted` holds.
+    """
+
+    granted: frozenset[str] = frozenset()
+    built_in: frozenset[str] = frozenset()
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether the right called `name` is among those granted."""
+        if not isinstance(name, str):
+            return False
+        if name in RESERVED_SCOPES:
+            return name in self.built_in
+        if name in self.granted or "*" in self.granted:
+            return True
+        return any("*" in scope and _pattern(scope).fullmatch(name) for scope in self.granted)
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names as they were granted, in alphabetical order."""
+        return iter(sorted((self.granted - RESERVED_SCOPES) | self.built_in))
+
+    def __len__(self) -> int:
+        """Count the names as they were granted."""
+        return len((self.granted - RESERVED_SCOPES) | self.built_in)
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """`request.auth` in the app: what Starlette's `@requires` looks into.
+
+    Starlette's own `AuthCredentials` copies its scopes into a list, which would lose the patterns.
+    """
+
+    scopes: Scopes = field(default_factory=Scopes)
+
+    @classmethod
+    def of(cls, principal: Principal) -> "Auth":
+        """Return what `principal` may do."""
+        built_in = {"authenticated", "superuser"} if principal.is_superuser else {"authenticated"}
+        return cls(Scopes(principal.scopes, frozenset(built_in)))
+
+
+# --- what a request asks, and what is known of it ---------------------------------------------------------------
+
+
+class Requirement(Enum):
+    """What a path asks of a request."""
+
+    EXEMPT = "exempt"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+class Source(Enum):
+    """Where in a request a key stood."""
+
+    HEADER = "header"
+    QUERY = "query"
+    BEARER = "bearer"
+
+
+class Presented(Enum):
+    """What a request brought, where that is not a genuine key."""
+
+    NOTHING = "nothing"
+    FOREIGN_TOKEN = "foreign token"
+    """A bearer token that has none of our prefixes: for the app's own sign-in, which did or did not know it."""
+    AMBIGUOUS = "ambiguous"
+    """More than one key, or something that another parser would take for one."""
+    MALFORMED = "malformed"
+    UNKNOWN = "unknown"
+    """Well-formed, but no row of the store verifies it."""
+
+
+class Reason(Enum):
+    """Why a request was refused: for the log and the observer. What the caller learns stands in `keyguard.refusals`."""
+
+    MISSING = "no key was presented"
+    AMBIGUOUS = "more than one key was presented, or something that could be read as another"
+    MALFORMED = "what was presented is not a key"
+    UNKNOWN = "no such key"
+    NOT_YET_VALID = "the key is not valid yet"
+    EXPIRED = "the key has expired"
+    REVOKED = "the key was revoked"
+    DISABLED = "the key is disabled"
+    OWNER_INACTIVE = "the key's owner is not active"
+    ADDRESS_NOT_ALLOWED = "the key may not be used from this address"
+    UNKNOWN_TOKEN = "a bearer token that is no key, and that the app's own sign-in did not know"
+    NO_AUTO_LOGIN_USER = "the auto-login user does not exist"
+    AUTO_LOGIN_USER_INACTIVE = "the auto-login user is not active"
+    KEY_REQUIRED = "signed in, but a key is asked for here"
+    SCOPE_MISSING = "the key lacks a scope that is asked for here"
+    SUPERUSER_REQUIRED = "superuser rights are asked for here"
+    UNAVAILABLE = "the store, or the app's own sign-in, could not answer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What is to be said of a genuine key until its record or its owner changes.
+
+    `standing` is the reason to refuse it at any time and from anywhere, or None; its window of time and its networks
+    stand in `key` and are judged with each request. `principal` is whom it stands for when it passes.
+    """
+
+    key: KeyRecord
+    principal: Principal
+    standing: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All that is known of a request when `keyguard.policy.decide` is asked.
+
+    `identified` is whom the app's own sign-in knows (asked only where no key was presented), `auto_login_user` the
+    record of the policy's auto-login user (read only where the policy can make use of it).
+    """
+
+    credential: Presented | Verdict = Presented.NOTHING
+    address: IPAddress | None = None
+    identified: Principal | None = None
+    auto_login_user: Owner | None = None
+
+
+# --- what was decided -------------------------------------------------------------------------------------------
+
+
+class Rule(Enum):
+    """Which rule decided, in the order in which they are tried."""
+
+    EXEMPT = "exempt path"
+    KEY = "a good key was given"
+    IDENTIFIED = "the app's own sign-in knows the caller"
+    SKIP_AUTH = "SKIP_AUTH"
+    AMBIGUOUS = "ambiguous credentials"
+    BAD_KEY = "a bad key was given"
+    AUTO_LOGIN = "AUTO_LOGIN without a key"
+    OPTIONAL = "no key, on an optional path"
+    NO_KEY = "no key"
+    OUTAGE = "the rules could not be asked"
+    REQUIRE = "a right that the endpoint asks for"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """The request passes, as somebody. `noted` is what was wrong with a key that it brought for nothing."""
+
+    rule: Rule
+    principal: Principal
+    key: KeyRecord | None = None
+    noted: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anonymous:
+    """The request passes, as nobody."""
+
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The request does not pass. `key` is the genuine key that it was refused with, if there was one."""
+
+    rule: Rule
+    reason: Reason
+    key: KeyRecord | None = None
+
+
+Decision = Allowed | Anonymous | Refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What an endpoint asks beyond being let in: scopes, superuser rights, or that it be a key."""
+
+    scopes: tuple[str, ...] = ()
+    superuser: bool = False
+    key: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What an observer is told of a request: who was let in or refused, by which rule, and precisely why.
+
+    `path` is shortened, and what could be a key in it is left out. `sources` lists where keys were presented.
+    """
+
+    decision: Decision
+    type: str
+    method: str | None
+    path: str
+    address: IPAddress | None
+    sources: tuple[Source, ...]

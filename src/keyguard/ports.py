@@ -1,0 +1,148 @@
+"""What Keyguard asks of the world, as Protocols: a store for keys and owners, a clock, an observer.
+
+Each method's docstring is its promise. `keyguard.testing` has the suites that hold a store to them.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from keyguard.model import Event, Found, KeyRecord, Owner
+from keyguard.settings import Hasher, Keyring
+
+__all__ = ["Clock", "Hasher", "KeyRegistry", "KeyStore", "Observer"]
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def __call__(self) -> datetime:
+        """Return the time now, as an aware datetime in UTC."""
+        ...
+
+
+class Observer(Protocol):
+    """Is told of each request that was judged: metrics, audit trails, alarms."""
+
+    def __call__(self, event: Event) -> None:
+        """Take notice of `event`, without waiting. What it raises is logged and changes nothing."""
+        ...
+
+
+class KeyStore(Protocol):
+    """What a check asks of a store.
+
+    Every method may raise `StoreUnavailable`, when the store cannot be reached or does not answer; a request is then
+    answered with 503. No method is given a key, only digests of it.
+    """
+
+    @property
+    def keyring(self) -> Keyring:
+        """What the keys of this store are made and checked with."""
+        ...
+
+    @property
+    def concurrency(self) -> int:
+        """How many reads it can serve at once; KeyGuard sends it no more than that."""
+        ...
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether `open` has succeeded and `close` was not called since."""
+        ...
+
+    async def open(self) -> None:
+        """Make sure that the store can be used: it is reached, has the right tables, and knows one of the peppers.
+
+        Calling it again does nothing. It changes nothing but the note of the keyring's first pepper.
+
+        Raises `StartRefused` (`SchemaMismatch`, `WrongPepper`) if store and program do not belong together, and
+        `StoreUnavailable` if the store cannot be reached now.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give back what `open` took. Calling it again, or before `open`, does nothing; `open` may follow."""
+        ...
+
+    async def find(self, lookups: Sequence[str]) -> Found | None:
+        """Return the key whose `lookup` is among `lookups`, with its owner, as they are at this moment.
+
+        One read, whether or not there is such a key. A change that was committed before the call is seen. A key whose
+        owner does not exist is not found. Disabled, revoked and expired keys are found: judging them is not the
+        store's.
+        """
+        ...
+
+    async def find_owner(self, name: str) -> Owner | None:
+        """Return the owner called `name`, character for character."""
+        ...
+
+    async def upgrade(self, key_id: str, *, verifier: str, new_lookup: str, new_verifier: str) -> bool:
+        """Replace a key's digests, if its verifier still is `verifier`; tell whether that was done.
+
+        Nothing else of the key changes. A store that cannot write returns False.
+        """
+        ...
+
+
+class KeyRegistry(KeyStore, Protocol):
+    """What issuing and administering keys asks of a store, beyond what a check does.
+
+    Each method is one transaction: when it returns, the change is durable and every later `find` of every process sees
+    it. Writes are narrow: they touch the columns that they speak of and nothing else, so that two at once lose nothing.
+    A method that changes a key or owner raises `NotFound` if there is none with that id. Where owners live in the app's
+    own table, the methods that write owners raise `NotSupported`.
+    """
+
+    async def add_owner(self, owner: Owner, *, created_at: datetime, password: str | None = None) -> None:
+        """Add an owner; `password` is a verifier, not a password. Raises `Conflict` if the id or the name is taken."""
+        ...
+
+    async def get_owner(self, owner_id: str) -> Owner | None:
+        """Return the owner with that id."""
+        ...
+
+    async def list_owners(self) -> list[Owner]:
+        """Return all owners, by name."""
+        ...
+
+    async def set_owner_active(self, owner_id: str, *, active: bool) -> None:
+        """Activate or deactivate an owner, and with it all of its keys."""
+        ...
+
+    async def set_owner_superuser(self, owner_id: str, *, superuser: bool) -> None:
+        """Give or take superuser rights."""
+        ...
+
+    async def get_password(self, owner_id: str) -> str | None:
+        """Return the owner's password verifier, None where there is no such owner or no password."""
+        ...
+
+    async def set_password(self, owner_id: str, password: str | None) -> None:
+        """Replace the owner's password verifier; None takes it away."""
+        ...
+
+    async def add_key(self, record: KeyRecord) -> None:
+        """Add a key. Raises `NotFound` if there is no such owner and `Conflict` if the id or the lookup is taken."""
+        ...
+
+    async def get_key(self, key_id: str) -> KeyRecord | None:
+        """Return the key with that id, in whatever state."""
+        ...
+
+    async def list_keys(self, owner_id: str | None = None) -> list[KeyRecord]:
+        """Return the keys of one owner or of all, the newest first, revoked ones included."""
+        ...
+
+    async def rename_key(self, key_id: str, name: str) -> None:
+        """Change a key's name."""
+        ...
+
+    async def set_key_disabled(self, key_id: str, at: datetime | None) -> None:
+        """Disable a key as of `at`, or enable it with None. Of a disabled key the first time stays."""
+        ...
+
+    async def revoke_key(self, key_id: str, at: datetime, reason: str) -> bool:
+        """Revoke a key for good; tell whether this call did it. Of a revoked key the first time and reason stay."""
+        ...
