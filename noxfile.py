@@ -85,8 +85,8 @@ def build(session: nox.Session) -> None:
     session.install("build")
     session.run("python", "-m", "build", "--outdir", str(dist))
     (wheel,) = dist.glob("*.whl")
-    session.install(*group("test"))
-    session.install("--no-deps", "--force-reinstall", str(wheel))
+    session.install(f"{wheel}[fastapi,migrations]", *group("test"))
+    session.install("--no-deps", "--force-reinstall", str(wheel))  # Its version may be one that is there already.
     session.run("pytest", *(session.posargs or ["tests/test_surface.py", "tests/stores"]))
 
 
