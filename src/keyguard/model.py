@@ -320,7 +320,10 @@ class Rule(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowed:
-    """The request passes, as somebody. `noted` is what was wrong with a key that it brought for nothing."""
+    """The request passes, as somebody.
+
+    `key` is the key that it passes by, None under any other rule; `noted` what was wrong with what it brought for nothing.
+    """
 
     rule: Rule
     principal: Principal
