@@ -322,7 +322,8 @@ class Rule(Enum):
 class Allowed:
     """The request passes, as somebody.
 
-    `key` is the key that it passes by, None under any other rule; `noted` what was wrong with what it brought for nothing.
+    `key` is the key that it passes by, None under any other rule; `noted` what was wrong with a key that it passes
+    without.
     """
 
     rule: Rule
