@@ -53,7 +53,7 @@ def cover(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check the types with mypy and pyright, and that every public name has one."""
-    session.install("-e", ".[fastapi,migrations]", *group("typing"))
+    session.install("-e", ".[fastapi,migrations]", *group("test"), *group("typing"))
     session.run("mypy")
     session.run("pyright")
     session.run("pyright", "--ignoreexternal", "--verifytypes", "keyguard")
