@@ -169,8 +169,20 @@ class AnonymousUser:
 def _pattern(scope: str) -> re.Pattern[str]:
     """Compile a scope with wildcards: ``*`` stands for characters of one word; as the last word, for one or more."""
     *words, last = scope.split(":")
-    ending = ".+" if last == "*" else re.escape(last).replace(r"\*", "[^:]*")
-    return re.compile(":".join([*(re.escape(word).replace(r"\*", "[^:]*") for word in words), ending]))
+    return re.compile(":".join([*map(_word, words), ".+" if last == "*" else _word(last)]))
+
+
+def _word(word: str) -> str:
+    """Write one word of a scope as a pattern.
+
+    All stars but the last take as little as they can and give nothing back, so that no scope, with however many stars,
+    makes the search long: people may name the scopes of their own keys.
+    """
+    first, *rest = map(re.escape, word.split("*"))
+    if not rest:
+        return first
+    *middle, last = rest
+    return first + "".join(f"(?>[^:]*?{part})" for part in middle) + "[^:]*" + last
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from keyguard.errors import ConfigurationError
 
@@ -39,6 +39,7 @@ DEFAULT_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 """The methods that a path rule can speak of. CONNECT, TRACE and unknown ones are never exempt."""
 
 
+@runtime_checkable
 class Hasher(Protocol):
     """A slow hash for secrets that people chose, such as `keyguard.hashing.Argon2Hasher`.
 
@@ -73,8 +74,8 @@ class KeyFormat:
     has to guess, in bits: below 112, or where nobody knows (0), the keys are kept under Argon2id and found by a
     peppered digest.
 
-    Raises `ConfigurationError` if the prefix or the alphabet hold anything but printable ASCII without blanks, or if
-    the lengths are not 1 ≤ min ≤ max with at most 512 bytes in all.
+    Raises `ConfigurationError` if the prefix or the alphabet hold anything but printable ASCII without blanks, if the
+    lengths are not 1 ≤ min ≤ max with at most 512 bytes in all, or if the entropy is not a whole number of bits.
     """
 
     prefix: str = ""
@@ -86,13 +87,19 @@ class KeyFormat:
 
     def __post_init__(self) -> None:
         """Check the values and compile the pattern."""
-        if not _PRINTABLE.fullmatch(self.alphabet) or (self.prefix and not _PRINTABLE.fullmatch(self.prefix)):
+        if not _fits(_PRINTABLE, self.alphabet) or not (self.prefix == "" or _fits(_PRINTABLE, self.prefix)):
             raise ConfigurationError("a key format's prefix and alphabet are printable ASCII characters without blanks")
-        if not 1 <= self.min_length <= self.max_length <= MAX_KEY_BYTES - len(self.prefix):
+        lengths = (self.min_length, self.max_length)
+        if not (
+            all(_is_a(int, length) for length in lengths)
+            and 1 <= self.min_length <= self.max_length <= MAX_KEY_BYTES - len(self.prefix)
+        ):
             raise ConfigurationError(
                 f"a key format needs 1 <= min_length <= max_length, and at most {MAX_KEY_BYTES} bytes with its prefix; "
-                f"not {self.min_length} and {self.max_length}"
+                f"not {self.min_length!r} and {self.max_length!r}"
             )
+        if not _is_a(int, self.entropy) or self.entropy < 0:
+            raise ConfigurationError(f"a key format's entropy is a whole number of bits, or 0; not {self.entropy!r}")
         pattern = f"{re.escape(self.prefix)}[{re.escape(self.alphabet)}]{{{self.min_length},{self.max_length}}}"
         object.__setattr__(self, "_pattern", re.compile(pattern))
 
@@ -144,15 +151,18 @@ class Keyring:
         if len(set(peppers)) != len(peppers):
             raise ConfigurationError("the same pepper stands twice among peppers")
         formats = _items("formats", self.formats)
-        if not all(isinstance(form, KeyFormat) for form in formats):
+        if not all(_is_a(KeyFormat, form) for form in formats):
             raise ConfigurationError("formats is a list of KeyFormat values")
+        if self.hasher is not None and not _is_a(Hasher, self.hasher):
+            raise ConfigurationError(f"hasher is a Hasher such as Argon2Hasher(), or None; not {self.hasher!r}")
         if not peppers and (self.hasher is not None or not all(form.is_strong for form in formats)):
             raise ConfigurationError(
                 f"a hasher, or a key format of fewer than {FAST_DIGEST_BITS} bits of entropy, needs peppers: "
                 "such keys are found by their digest under the pepper"
             )
-        if self.max_lifetime is not None and self.max_lifetime <= timedelta(0):
-            raise ConfigurationError("max_lifetime is a positive timedelta, or None")
+        lifetime = self.max_lifetime
+        if lifetime is not None and not (_is_a(timedelta, lifetime) and lifetime > timedelta(0)):
+            raise ConfigurationError(f"max_lifetime is a positive timedelta, or None; not {lifetime!r}")
         object.__setattr__(self, "peppers", peppers)
         object.__setattr__(self, "formats", formats)
         object.__setattr__(self, "pepper_bytes", peppers)
@@ -196,7 +206,7 @@ class PathRule:
     `methods`, and of WebSockets only with ``websocket=True``.
 
     Raises `ConfigurationError` if the path is not canonical or is ``/`` alone, if ``*`` stands anywhere but as the last
-    segment, or if a method is not among GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS.
+    segment, if a method is not among GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS; or if it speaks of no request at all.
     """
 
     path: str
@@ -210,13 +220,15 @@ class PathRule:
                 "a path begins with one slash, is not '/' alone, and no empty, '.' or '..' segment and no character "
                 f"that needs encoding; only its last segment may be '*', for all that is below; not {self.path!r}"
             )
-        methods = frozenset(_items("methods", self.methods))
-        if not methods <= DEFAULT_METHODS or not (methods or self.websocket):
+        methods = _items("methods", self.methods)
+        if not all(_is_a(str, method) and method in DEFAULT_METHODS for method in methods):
             raise ConfigurationError(
                 f"methods is a set of {', '.join(sorted(DEFAULT_METHODS))}; not {sorted(map(str, methods))}"
             )
         _require_bool("websocket", self.websocket)
-        object.__setattr__(self, "methods", methods)
+        if not methods and not self.websocket:
+            raise ConfigurationError("a path rule has one method at least, or websocket=True, or it speaks of nothing")
+        object.__setattr__(self, "methods", frozenset(methods))
 
     @property
     def is_subtree(self) -> bool:
@@ -292,9 +304,14 @@ def _refuse_duplicates(rules: list[PathRule]) -> None:
 
 def _items(name: str, values: Iterable[_Item]) -> tuple[_Item, ...]:
     """Return `values` as a tuple; a text is iterable as well, and never what was meant."""
-    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+    if _is_a((str, bytes), values) or not _is_a(Iterable, values):
         raise ConfigurationError(f"{name} is a list, even of one; not {type(values).__name__}")
     return tuple(values)
+
+
+def _is_a(kind: type | tuple[type, ...], value: object) -> bool:
+    """Tell what a value is even where its annotation says so: not everybody runs a type checker."""
+    return isinstance(value, kind)
 
 
 def _fits(pattern: re.Pattern[str], value: object) -> bool:
