@@ -206,7 +206,7 @@ class PathRule:
     `methods`, and of WebSockets only with ``websocket=True``.
 
     Raises `ConfigurationError` if the path is not canonical or is ``/`` alone, if ``*`` stands anywhere but as the last
-    segment, if a method is not among GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS; or if it speaks of no request at all.
+    segment, if a method is not among GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, or if it speaks of no request.
     """
 
     path: str
