@@ -68,7 +68,7 @@ class Plaintext:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Plaintext):
             return NotImplemented
-        return hmac.compare_digest(*(key.reveal().encode("utf-8", "surrogatepass") for key in (self, other)))
+        return hmac.compare_digest(*(key.reveal().encode(errors="surrogatepass") for key in (self, other)))
 
     __hash__ = None  # type: ignore[assignment]  # What Python itself does beside __eq__, said aloud.
 
@@ -110,14 +110,15 @@ class ApiKey(Plaintext):
 def from_entropy(prefix: str, entropy: bytes) -> ApiKey:
     """Return the key that `ENTROPY_BYTES` random bytes stand for; the same bytes give the same key.
 
-    `prefix` is a `Keyring`'s. The first 16 bytes give the id, the other 32 the secret.
+    `prefix` is a `Keyring`'s. The first 16 bytes give the id, the other 32 the
+    secret, each as a big-endian number.
 
     Raises `ConfigurationError` if `entropy` has another length.
     """
     if len(entropy) != ENTROPY_BYTES:
         raise ConfigurationError(f"a key is made from exactly {ENTROPY_BYTES} random bytes; not {len(entropy)}")
-    key_id = int.from_bytes(entropy[:_ID_BYTES], "big") % 62**_ID_DIGITS
-    secret = int.from_bytes(entropy[_ID_BYTES:], "big")
+    key_id = int.from_bytes(entropy[:_ID_BYTES]) % 62**_ID_DIGITS
+    secret = int.from_bytes(entropy[_ID_BYTES:])
     return ApiKey(prefix, _base62(key_id, _ID_DIGITS), _base62(secret, _SECRET_DIGITS))
 
 
@@ -143,7 +144,7 @@ def recognise(value: bytes, keyring: Keyring) -> Plaintext | None:
     """
     if len(value) > MAX_KEY_BYTES or not value.isascii():
         return None
-    text = value.decode("ascii")
+    text = value.decode()
     key = _read(text, keyring.prefix)
     if key is not None:
         return key
