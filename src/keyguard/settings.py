@@ -217,8 +217,9 @@ class PathRule:
         """Check the path and the methods."""
         if not _fits(_SEGMENTS, self.path) or not is_canonical(self.path) or self.path == "/*" or "*" in self.entry:
             raise ConfigurationError(
-                "a path begins with one slash, is not '/' alone, and no empty, '.' or '..' segment and no character "
-                f"that needs encoding; only its last segment may be '*', for all that is below; not {self.path!r}"
+                "a path begins with one slash, is not '/' alone, and has no empty, '.' or '..' segment and no "
+                "character that needs encoding; only its last segment may be '*', for all that is below; "
+                f"not {self.path!r}"
             )
         methods = _items("methods", self.methods)
         if not all(_is_a(str, method) and method in DEFAULT_METHODS for method in methods):
