@@ -81,7 +81,8 @@ class KeyStore(Protocol):
     async def upgrade(self, key_id: str, *, verifier: str, new_lookup: str, new_verifier: str) -> bool:
         """Replace a key's digests, if its verifier still is `verifier`; tell whether that was done.
 
-        Nothing else of the key changes. A store that cannot write returns False.
+        Nothing else of the key changes. It is not done where another key has `new_lookup`, nor by a store that cannot
+        write.
         """
         ...
 

@@ -1,0 +1,139 @@
+"""Keys and owners in dictionaries: for tests and demos, and the reference of what a store does."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from operator import attrgetter
+
+from keyguard.errors import Conflict, NotFound
+from keyguard.model import Found, KeyRecord, Owner
+from keyguard.settings import Keyring
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore:
+    """A `keyguard.ports.KeyRegistry` that forgets everything when the process ends, and that no other process sees.
+
+    Its pepper cannot be a wrong one: what was made under another is gone.
+
+    Args:
+        keyring: what the keys are made and checked with.
+    """
+
+    concurrency = 1_000_000
+    """No read waits for another."""
+
+    def __init__(self, *, keyring: Keyring = Keyring()) -> None:  # noqa: B008 A frozen value is safe to share.
+        self.keyring = keyring
+        self.is_open = False
+        self._owners: dict[str, Owner] = {}
+        self._passwords: dict[str, str | None] = {}
+        self._keys: dict[str, KeyRecord] = {}
+        self._by_lookup: dict[str, str] = {}
+
+    async def open(self) -> None:
+        """Note that the store is in use."""
+        self.is_open = True
+
+    async def close(self) -> None:
+        """Note that the store is no longer in use; what is in it stays."""
+        self.is_open = False
+
+    async def find(self, lookups: Sequence[str]) -> Found | None:
+        """Return the key whose `lookup` is among `lookups`, with its owner."""
+        for lookup in lookups:
+            record = self._keys.get(self._by_lookup.get(lookup, ""))
+            if record is not None and record.owner_id in self._owners:
+                return Found(key=record, owner=self._owners[record.owner_id])
+        return None
+
+    async def find_owner(self, name: str) -> Owner | None:
+        """Return the owner called `name`."""
+        return next((owner for owner in self._owners.values() if owner.name == name), None)
+
+    async def upgrade(self, key_id: str, *, verifier: str, new_lookup: str, new_verifier: str) -> bool:
+        """Replace a key's digests, if its verifier still is `verifier`; tell whether that was done."""
+        record = self._keys.get(key_id)
+        if record is None or record.verifier != verifier or self._by_lookup.get(new_lookup, key_id) != key_id:
+            return False
+        self._keys[key_id] = replace(record, lookup=new_lookup, verifier=new_verifier)
+        del self._by_lookup[record.lookup]
+        self._by_lookup[new_lookup] = key_id
+        return True
+
+    async def add_owner(self, owner: Owner, *, created_at: datetime, password: str | None = None) -> None:  # noqa: ARG002 Nothing in the port reads created_at.
+        """Add an owner. Raises `Conflict` if the id or the name is taken."""
+        if any(owner.id == other.id or owner.name == other.name for other in self._owners.values()):
+            raise Conflict("there is an owner with that id or name already")
+        self._owners[owner.id] = owner
+        self._passwords[owner.id] = password
+
+    async def get_owner(self, owner_id: str) -> Owner | None:
+        """Return the owner with that id."""
+        return self._owners.get(owner_id)
+
+    async def list_owners(self) -> list[Owner]:
+        """Return all owners, by name."""
+        return sorted(self._owners.values(), key=attrgetter("name"))
+
+    async def set_owner_active(self, owner_id: str, *, active: bool) -> None:
+        """Activate or deactivate an owner."""
+        self._owners[owner_id] = replace(self._owner(owner_id), is_active=active)
+
+    async def set_owner_superuser(self, owner_id: str, *, superuser: bool) -> None:
+        """Give or take superuser rights."""
+        self._owners[owner_id] = replace(self._owner(owner_id), is_superuser=superuser)
+
+    async def get_password(self, owner_id: str) -> str | None:
+        """Return the owner's password verifier."""
+        return self._passwords.get(owner_id)
+
+    async def set_password(self, owner_id: str, password: str | None) -> None:
+        """Replace the owner's password verifier; None takes it away."""
+        self._passwords[self._owner(owner_id).id] = password
+
+    async def add_key(self, record: KeyRecord) -> None:
+        """Add a key. Raises `NotFound` if there is no such owner and `Conflict` if the id or the lookup is taken."""
+        self._owner(record.owner_id)
+        if record.id in self._keys or record.lookup in self._by_lookup:
+            raise Conflict("there is a key with that id or lookup already")
+        self._keys[record.id] = record
+        self._by_lookup[record.lookup] = record.id
+
+    async def get_key(self, key_id: str) -> KeyRecord | None:
+        """Return the key with that id, in whatever state."""
+        return self._keys.get(key_id)
+
+    async def list_keys(self, owner_id: str | None = None) -> list[KeyRecord]:
+        """Return the keys of one owner or of all, the newest first."""
+        records = [record for record in self._keys.values() if owner_id in (None, record.owner_id)]
+        return sorted(records, key=attrgetter("created_at", "id"), reverse=True)
+
+    async def rename_key(self, key_id: str, name: str) -> None:
+        """Change a key's name."""
+        self._keys[key_id] = replace(self._key(key_id), name=name)
+
+    async def set_key_disabled(self, key_id: str, at: datetime | None) -> None:
+        """Disable a key as of `at`, or enable it with None. Of a disabled key the first time stays."""
+        record = self._key(key_id)
+        if at is None or record.disabled_at is None:
+            self._keys[key_id] = replace(record, disabled_at=at)
+
+    async def revoke_key(self, key_id: str, at: datetime, reason: str) -> bool:
+        """Revoke a key for good; tell whether this call did it."""
+        record = self._key(key_id)
+        if record.revoked_at is not None:
+            return False
+        self._keys[key_id] = replace(record, revoked_at=at, revoked_reason=reason)
+        return True
+
+    def _owner(self, owner_id: str) -> Owner:
+        if owner_id not in self._owners:
+            raise NotFound(f"there is no owner with the id {owner_id!r}")
+        return self._owners[owner_id]
+
+    def _key(self, key_id: str) -> KeyRecord:
+        if key_id not in self._keys:
+            raise NotFound(f"there is no key with the id {key_id!r}")
+        return self._keys[key_id]

@@ -1,0 +1,143 @@
+"""The suites of `keyguard.testing` notice a store that breaks its promises."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from keyguard.model import Found, Owner
+from keyguard.stores.memory import MemoryStore
+from keyguard.testing import (
+    NOON,
+    AppOwnersContract,
+    FrozenClock,
+    KeyRegistryContract,
+    KeyStoreContract,
+    OwnerRegistryContract,
+)
+
+
+class FindsTheRevokedOnly(MemoryStore):
+    async def find(self, lookups):
+        found = await super().find(lookups)
+        return found if found is None or found.key.revoked_at else None
+
+
+class HidesTheRevoked(MemoryStore):
+    async def find(self, lookups):
+        found = await super().find(lookups)
+        return None if found is None or found.key.revoked_at else found
+
+
+class HidesTheInactive(MemoryStore):
+    async def find(self, lookups):
+        found = await super().find(lookups)
+        return found if found is not None and found.owner.is_active else None
+
+
+class FindsOrphans(MemoryStore):
+    async def find(self, lookups):
+        record = next((key for key in self._keys.values() if key.lookup in lookups), None)
+        return record and Found(key=record, owner=self._owners.get(record.owner_id, Owner(id="", name="")))
+
+
+class LooksAtTheFirstLookupOnly(MemoryStore):
+    async def find(self, lookups):
+        return await super().find(lookups[:1])
+
+
+class FoldsNames(MemoryStore):
+    async def find_owner(self, name):
+        return await super().find_owner(name.lower())
+
+
+class UpgradesAlways(MemoryStore):
+    async def upgrade(self, key_id, *, verifier, new_lookup, new_verifier):
+        record = self._keys.get(key_id)
+        return record is not None and await super().upgrade(
+            key_id, verifier=record.verifier, new_lookup=new_lookup, new_verifier=new_verifier
+        )
+
+
+class UpgradesNever(MemoryStore):
+    async def upgrade(self, key_id, *, verifier, new_lookup, new_verifier):
+        return False
+
+
+class RevokesAgain(MemoryStore):
+    async def revoke_key(self, key_id, at, reason):
+        self._keys[key_id] = replace(self._key(key_id), revoked_at=at, revoked_reason=reason)
+        return True
+
+
+class TakesAnyOwner(MemoryStore):
+    async def add_key(self, record):
+        self._keys[record.id] = record
+
+
+class DropsMicroseconds(MemoryStore):
+    async def add_key(self, record):
+        await super().add_key(replace(record, created_at=record.created_at.replace(microsecond=0)))
+
+
+class NeverOpen(MemoryStore):
+    async def open(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("broken", "suite", "test"),
+    [
+        (FindsTheRevokedOnly, KeyStoreContract, "test_a_key_is_found_with_its_owner"),
+        (HidesTheRevoked, KeyStoreContract, "test_disabled_and_revoked_keys_are_found"),
+        (HidesTheInactive, KeyStoreContract, "test_keys_of_inactive_owners_are_found"),
+        (FindsOrphans, KeyStoreContract, "test_a_key_without_its_owner_is_not_found"),
+        (LooksAtTheFirstLookupOnly, KeyStoreContract, "test_a_key_is_found_among_many_lookups"),
+        (FoldsNames, KeyStoreContract, "test_owners_are_found_by_their_exact_name"),
+        (UpgradesAlways, KeyStoreContract, "test_an_upgrade_is_conditional"),
+        (NeverOpen, KeyStoreContract, "test_opening_again_does_nothing"),
+        (DropsMicroseconds, KeyStoreContract, "test_a_key_is_found_whole"),
+        (UpgradesNever, KeyRegistryContract, "test_a_registry_upgrades"),
+        (RevokesAgain, KeyRegistryContract, "test_the_first_revocation_stays"),
+        (RevokesAgain, KeyRegistryContract, "test_one_of_several_revocations_wins"),
+        (TakesAnyOwner, KeyRegistryContract, "test_a_key_needs_an_owner"),
+        (TakesAnyOwner, KeyRegistryContract, "test_ids_and_lookups_are_unique"),
+        (MemoryStore, AppOwnersContract, "test_the_apps_owners_are_not_written"),
+    ],
+)
+async def test_a_broken_promise_is_noticed(broken, suite, test):
+    """A store that breaks a promise fails the test of that promise; an honest one passes it."""
+
+    def suite_over(kind):
+        class Suite(suite):
+            async def make_store(self, keyring, owners, keys):
+                store = kind(keyring=keyring)
+                known = {owner.id for owner in owners}
+                for owner in [*owners, *(Owner(id=key.owner_id, name=key.owner_id) for key in keys)]:
+                    store._owners.setdefault(owner.id, owner)
+                for key in keys:
+                    await store.add_key(key)
+                store._owners = {owner_id: owner for owner_id, owner in store._owners.items() if owner_id in known}
+                return store
+
+        return Suite()
+
+    with pytest.raises(AssertionError):
+        await getattr(suite_over(broken), test)()
+    if hasattr(OwnerRegistryContract, test):
+        await getattr(suite_over(MemoryStore), test)()
+
+
+@pytest.mark.parametrize("suite", [KeyStoreContract, KeyRegistryContract])
+async def test_a_suite_asks_for_its_store(suite):
+    """A subclass that makes no store fails at once and says why."""
+    with pytest.raises(NotImplementedError, match="the subclass makes the store"):
+        await suite().test_finding_changes_nothing()
+
+
+def test_a_frozen_clock_stands_still():
+    """A frozen clock tells the same time until it is moved on."""
+    clock = FrozenClock(NOON)
+    assert clock() == clock() == NOON
+    clock.advance(timedelta(seconds=1))
+    assert clock() == NOON + timedelta(seconds=1)
