@@ -66,7 +66,7 @@ def make_digest(of: str) -> str:
     return f"sha256${sha256(f'made up: {of}'.encode()).hexdigest()}"
 
 
-def make_record(key_id: str, owner_id: str, **fields: Any) -> KeyRecord:  # noqa: ANN401 The fields of a KeyRecord.
+def make_record(key_id: str, owner_id: str, **fields: Any) -> KeyRecord:
     """Return a key with made-up digests, made at noon on 1 March 2026; `fields` are those of `KeyRecord`."""
     digest = make_digest(key_id)
     record = KeyRecord(

@@ -1,0 +1,223 @@
+"""A static store serves what stands in its mapping or file now, and says what is wrong with it."""
+
+import os
+from datetime import UTC, datetime, timedelta, timezone
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from keyguard.errors import ConfigurationError, StoreUnavailable
+from keyguard.model import Found, KeyRecord, Owner
+from keyguard.settings import Keyring
+from keyguard.stores.static import StaticStore
+from keyguard.testing import make_digest
+
+ONE, TWO = make_digest("one"), make_digest("two")
+PEPPERED = f"hmac-{ONE}"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+FULL = f"""
+[keys]
+plain = "{TWO}"
+
+[keys.ci]
+digest = "{ONE}"
+owner = "ada"
+superuser = true
+scopes = ["flows:read", "mcp:*"]
+networks = ["192.0.2.0/24", "2001:db8::1"]
+not_before = 2026-01-01T00:00:00.000001Z
+expires_at = 2027-01-01T02:00:00+02:00
+"""
+
+CI = Found(
+    key=KeyRecord(
+        id="ci",
+        name="ci",
+        owner_id="ada",
+        prefix="lf_",
+        lookup=ONE,
+        verifier=ONE,
+        scopes=frozenset({"flows:read", "mcp:*"}),
+        networks=(ip_network("192.0.2.0/24"), ip_network("2001:db8::1")),
+        created_at=EPOCH,
+        not_before=datetime(2026, 1, 1, 0, 0, 0, 1, tzinfo=UTC),
+        expires_at=datetime(2027, 1, 1, tzinfo=UTC),
+    ),
+    owner=Owner(id="ada", name="ada", is_superuser=True),
+)
+PLAIN = Found(
+    key=KeyRecord(id="plain", name="plain", owner_id="plain", prefix="lf_", lookup=TWO, verifier=TWO, created_at=EPOCH),
+    owner=Owner(id="plain", name="plain"),
+)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "keys.toml"
+
+
+def settle(path: Path) -> None:
+    """Give a file a time long ago, so that the store trusts its stamp."""
+    os.utime(path, ns=(10**18, 10**18))
+
+
+async def test_a_file_holds_keys(path):
+    """Each entry of a file is a key: in short its digest, in full with owner, rights, window and networks."""
+    path.write_text(FULL)
+    store = StaticStore(path, keyring=Keyring(prefix="lf"))
+    assert await store.find([ONE]) == CI
+    assert await store.find([TWO]) == PLAIN
+    assert await store.find_owner("ada") == CI.owner
+    assert await store.find_owner("ci") is None
+
+
+async def test_a_mapping_holds_keys():
+    """A mapping has the same form as a file's table."""
+    zone = timezone(timedelta(hours=2))
+    store = StaticStore(
+        {
+            "plain": TWO,
+            "ci": {
+                "digest": ONE,
+                "owner": "ada",
+                "superuser": True,
+                "scopes": {"flows:read", "mcp:*"},
+                "networks": ("192.0.2.0/24", "2001:db8::1"),
+                "not_before": CI.key.not_before,
+                "expires_at": datetime(2027, 1, 1, 2, tzinfo=zone),
+            },
+        },
+        keyring=Keyring(prefix="lf"),
+    )
+    await store.open()
+    assert [await store.find([ONE]), await store.find([TWO])] == [CI, PLAIN]
+    assert (await store.find([ONE])).key.expires_at.tzinfo is UTC
+
+
+async def test_owners_may_have_several_keys():
+    """Two entries of one owner are two keys; an empty list of scopes is none."""
+    store = StaticStore({"a": {"digest": ONE, "owner": "ada", "scopes": []}, "b": {"digest": TWO, "owner": "ada"}})
+    first, second = await store.find([ONE]), await store.find([TWO])
+    assert first.owner == second.owner == await store.find_owner("ada")
+    assert first.key.scopes == frozenset()
+    assert second.key.scopes == {"*"}
+
+
+async def test_peppered_digests_are_found():
+    """A digest under a pepper is found where the keyring has peppers."""
+    store = StaticStore({"ci": PEPPERED}, keyring=Keyring(peppers=[b"sixteen bytes or more"]))
+    assert (await store.find([PEPPERED, ONE])).key.verifier == PEPPERED
+
+
+@pytest.mark.parametrize(
+    ("entries", "sentence"),
+    [
+        ({"": ONE}, "a key's name is a text"),
+        ({7: ONE}, "a key's name is a text"),
+        ({"ci": "kg_notadigest"}, "'ci': digest is 'sha256\\$' or"),
+        ({"ci": ONE.upper()}, "digest is"),
+        ({"ci": ONE + "\n"}, "digest is"),
+        ({"ci": f"md5${'0' * 64}"}, "digest is"),
+        ({"ci": 7}, "digest is"),
+        ({"ci": {}}, "digest is"),
+        ({"ci": PEPPERED}, "needs a keyring with peppers"),
+        ({"ci": {"digest": ONE, "admin": True}}, "an entry has the fields digest, owner"),
+        ({"ci": {"digest": ONE, "owner": ""}}, "owner is a text"),
+        ({"ci": {"digest": ONE, "owner": 1}}, "owner is a text"),
+        ({"ci": {"digest": ONE, "superuser": "no"}}, "superuser is true or false"),
+        ({"ci": {"digest": ONE, "scopes": "flows"}}, "scopes is a list, even of one"),
+        ({"ci": {"digest": ONE, "scopes": ["superuser"]}}, "'superuser' is granted by KeyGuard itself"),
+        ({"ci": {"digest": ONE, "scopes": [1]}}, "a scope is"),
+        ({"ci": {"digest": ONE, "networks": "10.0.0.0/8"}}, "networks is a list, even of one"),
+        ({"ci": {"digest": ONE, "networks": ["10.0.0.1/8"]}}, "without host bits; not '10.0.0.1/8'"),
+        ({"ci": {"digest": ONE, "networks": [1]}}, "without host bits; not 1"),
+        ({"ci": {"digest": ONE, "expires_at": datetime(2027, 1, 1)}}, "expires_at is a date and time with its offset"),  # noqa: DTZ001 That is the point.
+        ({"ci": {"digest": ONE, "not_before": "tomorrow"}}, "not_before is a date and time with its offset"),
+        ({"a": ONE, "b": ONE}, "'b': another key has the same digest"),
+        (
+            {"a": {"digest": ONE, "owner": "x"}, "b": {"digest": TWO, "owner": "x", "superuser": True}},
+            "superuser in one entry and not in another",
+        ),
+    ],
+)
+def test_a_wrong_entry_is_refused(entries, sentence):
+    """What is not as described is refused where the store is made, with a sentence that says what is allowed."""
+    with pytest.raises(ConfigurationError, match=sentence):
+        StaticStore(entries)
+
+
+def test_a_key_in_the_place_of_a_digest_is_not_quoted():
+    """Somebody who writes a key where its digest belongs does not find it in the error."""
+    with pytest.raises(ConfigurationError) as refused:
+        StaticStore({"ci": "kg_thekeyitself"})
+    assert "thekeyitself" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (b"keys = [", "is not a TOML file"),
+        (b"\xff", "is not a TOML file"),
+        (b"", "has the table \\[keys\\], and nothing beside it"),
+        (b"keys = 1", "has the table"),
+        (b"[keys]\n[key.ci]\n", "nothing beside it"),
+        (b"[keys]\nci = 'x'", "keys.toml: the key 'ci': digest is"),
+        (None, "cannot be read: No such file"),
+    ],
+)
+async def test_a_wrong_file_is_refused(path, text, sentence):
+    """A file that is missing or wrong is refused when the store is made; later it makes the store unavailable."""
+    if text is not None:
+        path.write_bytes(text)
+    with pytest.raises(ConfigurationError, match=sentence):
+        StaticStore(path)
+    path.write_text(FULL)
+    store = StaticStore(str(path))
+    settle(path)
+    assert await store.find([ONE]) is not None
+    path.write_bytes(text) if text is not None else path.unlink()
+    for ask in (store.find([ONE]), store.find_owner("ada"), store.open(), store.find([ONE])):
+        with pytest.raises(StoreUnavailable, match=sentence):
+            await ask
+    assert not store.is_open
+    path.write_text(FULL)
+    assert await store.find([ONE]) is not None
+
+
+async def test_a_key_taken_out_of_the_file_is_gone(path):
+    """A change of the file is seen by the next check."""
+    path.write_text(FULL)
+    store = StaticStore(path)
+    settle(path)
+    assert await store.find([ONE]) is not None
+    path.write_text(f'[keys]\nplain = "{TWO}"\n')
+    assert await store.find([ONE]) is None
+    assert await store.find_owner("ada") is None
+    assert await store.find([TWO]) is not None
+
+
+async def test_a_replaced_file_is_seen(path, tmp_path):
+    """A file that takes the place of the old one is read, even with the same size and time."""
+    path.write_text(f'[keys]\nci = "{ONE}"\n')
+    settle(path)
+    store = StaticStore(path)
+    assert await store.find([ONE]) is not None
+    new = tmp_path / "new"
+    new.write_text(f'[keys]\nci = "{TWO}"\n')
+    settle(new)
+    new.replace(path)
+    assert await store.find([ONE]) is None
+
+
+async def test_changes_within_one_tick_are_seen(path):
+    """A file that was changed just now is not trusted to show by its time that it changed again."""
+    path.write_text(f'[keys]\nci = "{ONE}"\n')
+    store = StaticStore(path)
+    status = path.stat()
+    path.write_text(f'[keys]\nci = "{TWO}"\n')
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert await store.find([ONE]) is None
+    assert await store.find([TWO]) is not None
