@@ -1,0 +1,211 @@
+"""Digests that carry their scheme, and the slow hash in a thread of its own.
+
+A key with enough entropy is kept as a fast digest: ``sha256$<hex>``, or ``hmac-sha256$<hex>`` under a pepper. A slow
+hash buys nothing there and lets anybody burn our CPU (OWASP ASVS 5.0 §6.5.2 and NIST SP 800-63B §5.1.2.2 allow a fast
+one from 112 bits on). A secret that people chose is kept as Argon2id's own encoded form, ``$argon2id$…``, and found by
+its ``hmac-sha256$<hex>``: so a pepper is required for it.
+
+Schemes evolve by their tags: a verifier is always verified by the scheme that it names, and replaced when it is next
+used.
+"""
+
+import asyncio
+import hmac
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from threading import BoundedSemaphore
+from typing import ParamSpec, TypeVar
+
+from argon2 import PasswordHasher, Type
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from keyguard.errors import ConfigurationError, Overloaded
+from keyguard.keys import Plaintext
+from keyguard.settings import Hasher, Keyring
+
+__all__ = ["SLOW_HASHING", "Argon2Hasher", "Digests", "SlowHashing", "hmac_digest", "sha256_digest"]
+
+_Result = TypeVar("_Result")
+_P = ParamSpec("_P")
+
+
+def sha256_digest(secret: bytes) -> str:
+    """Return the unpeppered digest of a secret, such as a `StaticStore` keeps."""
+    return f"sha256${sha256(secret).hexdigest()}"
+
+
+def hmac_digest(pepper: bytes, secret: bytes) -> str:
+    """Return the digest of a secret under a pepper."""
+    return f"hmac-sha256${hmac.new(pepper, secret, sha256).hexdigest()}"
+
+
+class Argon2Hasher:
+    """Argon2id (RFC 9106), by default with OWASP's parameters: 19 MiB, 2 passes, 1 lane.
+
+    Args:
+        memory_cost: in KiB, at least 8.
+        time_cost: the number of passes, at least 1.
+
+    There is one lane always: more lanes start threads of their own, which stall the event loop.
+
+    Raises:
+        ConfigurationError: if a cost is out of range.
+    """
+
+    def __init__(self, *, memory_cost: int = 19 * 1024, time_cost: int = 2) -> None:
+        if memory_cost < 8 or time_cost < 1:  # noqa: PLR2004 RFC 9106 §3.1: 8 KiB a lane is the least.
+            raise ConfigurationError("Argon2 needs a memory_cost of at least 8 (KiB) and a time_cost of at least 1")
+        self._hasher = PasswordHasher(time_cost=time_cost, memory_cost=memory_cost, parallelism=1, type=Type.ID)
+
+    def __repr__(self) -> str:
+        return f"Argon2Hasher(memory_cost={self._hasher.memory_cost}, time_cost={self._hasher.time_cost})"
+
+    def hash(self, secret: bytes) -> str:
+        """Return a new salted verifier, ``$argon2id$…``."""
+        return self._hasher.hash(secret)
+
+    def verify(self, verifier: str, secret: bytes) -> bool:
+        """Tell whether `verifier` was made from `secret`; False as well for what is no Argon2 verifier."""
+        try:
+            return self._hasher.verify(verifier, secret)
+        except (VerificationError, InvalidHashError):
+            return False
+
+    def needs_rehash(self, verifier: str) -> bool:
+        """Tell whether `verifier` was made with other parameters, or by another scheme."""
+        try:
+            return self._hasher.check_needs_rehash(verifier)
+        except InvalidHashError:
+            return True
+
+
+_ARGON2 = Argon2Hasher()
+"""Verifies any Argon2 verifier: the parameters stand in it."""
+
+
+class SlowHashing:
+    """Where slow hashes run: one thread of their own, with a short queue.
+
+    Never on the event loop, and never in the threads that the app's own sync endpoints run in. Each running hash holds
+    its memory (19 MiB by default), so that one thread also bounds that.
+
+    Args:
+        waiting: how many may wait behind the one that runs; one more is turned away with `Overloaded`.
+    """
+
+    def __init__(self, *, waiting: int = 8) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keyguard-hashing")
+        self._places = BoundedSemaphore(1 + waiting)
+
+    async def run(self, call: Callable[_P, _Result], *args: _P.args, **kwargs: _P.kwargs) -> _Result:
+        """Return what `call` returns, in the thread.
+
+        Raises `Overloaded` at once if too many wait. A caller that is cancelled gives its place back: at once if its
+        call has not begun, else when it ends.
+        """
+        if not self._places.acquire(blocking=False):
+            raise Overloaded("too many slow hashes wait to be computed")
+        future = self._executor.submit(call, *args, **kwargs)
+        future.add_done_callback(lambda _: self._places.release())
+        return await asyncio.wrap_future(future)
+
+
+SLOW_HASHING = SlowHashing()
+"""The one of this process."""
+
+
+class Digests:
+    """The digests of one keyring: what a key is found by, what it is verified against, and what a new one gets.
+
+    A plain digest is accepted for strong keys under any keyring, also where there are peppers: keys that were issued
+    before the pepper came go on, and get a peppered digest when they are next used. A weak secret is never found by a
+    plain one.
+    """
+
+    def __init__(self, keyring: Keyring, *, slow: SlowHashing = SLOW_HASHING) -> None:
+        self._peppers = keyring.pepper_bytes
+        self._hash_all = keyring.hasher is not None
+        self._hasher: Hasher = keyring.hasher or Argon2Hasher()
+        self._slow = slow
+        self._verified = _Verified()
+
+    def lookups(self, key: Plaintext) -> list[str]:
+        """Return all digests that a key may be found by; the first is the one that a new key gets."""
+        secret = key.reveal().encode()
+        peppered = [hmac_digest(pepper, secret) for pepper in self._peppers]
+        return [*peppered, sha256_digest(secret)] if key.is_strong else peppered
+
+    async def make(self, key: Plaintext) -> tuple[str, str]:
+        """Return the lookup and the verifier that a new key gets.
+
+        Raises `Overloaded` where a slow hash is due and too many wait.
+        """
+        lookup = self.lookups(key)[0]
+        if not self._is_slow(key):
+            return lookup, lookup
+        return lookup, await self._slow.run(self._hasher.hash, key.reveal().encode())
+
+    async def verify(self, key: Plaintext, verifier: str) -> bool:
+        """Tell whether `verifier` was made from `key`, by the scheme that it names.
+
+        A slow hash is computed once: the answer "yes" is remembered for this key with this very verifier.
+
+        Raises `Overloaded` where a slow hash is due and too many wait.
+        """
+        if _is_fast(verifier):
+            return any(hmac.compare_digest(lookup.encode(), verifier.encode()) for lookup in self.lookups(key))
+        secret = key.reveal().encode()
+        if self._verified.holds(secret, verifier):
+            return True
+        genuine = await self._slow.run(self._hasher_of(verifier).verify, verifier, secret)
+        if genuine:
+            self._verified.add(secret, verifier)
+        return genuine
+
+    def are_current(self, key: Plaintext, *, lookup: str, verifier: str) -> bool:
+        """Tell whether a key's digests are of the kind that a new key would get."""
+        if lookup != self.lookups(key)[0]:
+            return False
+        if not self._is_slow(key):
+            return verifier == lookup
+        return not _is_fast(verifier) and not self._hasher.needs_rehash(verifier)
+
+    def _is_slow(self, key: Plaintext) -> bool:
+        return self._hash_all or not key.is_strong
+
+    def _hasher_of(self, verifier: str) -> Hasher:
+        return _ARGON2 if verifier.startswith("$argon2") else self._hasher
+
+
+def _is_fast(verifier: str) -> bool:
+    return verifier.startswith(("sha256$", "hmac-sha256$"))
+
+
+class _Verified:
+    """Which secrets were verified against which verifiers: only those that were genuine, the latest 10,000.
+
+    It is keyed by a digest under a secret of this process, so that nothing in it is a key or can be tried offline.
+    """
+
+    def __init__(self, size: int = 10_000) -> None:
+        self._size = size
+        self._secret = secrets.token_bytes(32)
+        self._entries: OrderedDict[bytes, None] = OrderedDict()
+
+    def _entry(self, secret: bytes, verifier: str) -> bytes:
+        return hmac.digest(self._secret, verifier.encode() + b"\0" + secret, "sha256")
+
+    def holds(self, secret: bytes, verifier: str) -> bool:
+        entry = self._entry(secret, verifier)
+        if entry not in self._entries:
+            return False
+        self._entries.move_to_end(entry)
+        return True
+
+    def add(self, secret: bytes, verifier: str) -> None:
+        self._entries[self._entry(secret, verifier)] = None
+        if len(self._entries) > self._size:
+            self._entries.popitem(last=False)
