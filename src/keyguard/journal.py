@@ -1,0 +1,94 @@
+"""What is written to the `keyguard` logger about requests: ids and reasons, never keys."""
+
+import logging
+import re
+import time
+from collections.abc import Callable
+
+from keyguard.model import Allowed, Decision, Event, KeyRecord, Reason, Refused
+
+__all__ = ["Journal", "loggable_path", "logger"]
+
+logger = logging.getLogger("keyguard")
+
+_KEY_LIKE = re.compile(r"[A-Za-z0-9_-]{40,}")
+_MOST_CHARACTERS = 200
+
+
+def loggable_path(path: str) -> str:
+    """Return a request's path as it may be logged.
+
+    It is shortened to 200 characters, and a run of 40 or more that could be a key is left out: a client that puts its
+    key into the path, or encodes the question mark of its query, must not find it in our log.
+    """
+    return _KEY_LIKE.sub("…", path)[:_MOST_CHARACTERS]
+
+
+class Journal:
+    """Writes a line for each refusal, and for each key that was bad and let pass, but not more than some a second.
+
+    Args:
+        burst: how many lines may come at once, and how many a second after that. What is left out is counted, and the
+            count stands in the next line that is written.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, *, burst: int = 20, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._burst = burst
+        self._allowance = float(burst)
+        self._last = clock()
+        self._left_out = 0
+
+    def record(self, event: Event) -> None:
+        """Write about `event`, if there is something to write and it is not too much."""
+        decision = event.decision
+        reason = decision.reason if isinstance(decision, Refused) else _noted(decision)
+        # Of an outage `trouble` has written already, with what was the matter.
+        if reason is None or reason is Reason.UNAVAILABLE or not self._may_write():
+            return
+        key = _key(decision)
+        logger.warning(
+            "%s: %s (%s%s)%s",
+            "refused" if isinstance(decision, Refused) else "let pass by SKIP_AUTH",
+            reason.value,
+            ascii(loggable_path(f"{event.method or event.type} {event.path}")),
+            f", key {key.hint}" if key is not None else "",
+            self._account(),
+            extra={
+                "keyguard_reason": reason.name,
+                "keyguard_rule": decision.rule.name,
+                "keyguard_key_id": key.id if key is not None else None,
+                "keyguard_owner_id": key.owner_id if key is not None else None,
+                "keyguard_address": str(event.address) if event.address is not None else None,
+                "keyguard_sources": [source.value for source in event.sources],
+            },
+        )
+
+    def trouble(self, what: str, problem: BaseException, *, unexpected: bool = False) -> None:
+        """Write that the store or the app's own sign-in failed; with a stack trace if nobody expected that."""
+        if self._may_write():
+            detail = type(problem).__name__ if unexpected else problem
+            logger.error("%s: %s%s", what, detail, self._account(), exc_info=problem if unexpected else None)
+
+    def _account(self) -> str:
+        left_out, self._left_out = self._left_out, 0
+        return f"; {left_out} lines were left out" if left_out else ""
+
+    def _may_write(self) -> bool:
+        now = self._clock()
+        self._allowance = min(self._burst, self._allowance + (now - self._last) * self._burst)
+        self._last = now
+        if self._allowance < 1:
+            self._left_out += 1
+            return False
+        self._allowance -= 1
+        return True
+
+
+def _noted(decision: Decision) -> Reason | None:
+    return decision.noted if isinstance(decision, Allowed) else None
+
+
+def _key(decision: Decision) -> KeyRecord | None:
+    return decision.key if isinstance(decision, Allowed | Refused) else None
