@@ -26,13 +26,16 @@ def client_address(
 
 
 def _parse(text: str) -> IPAddress | None:
-    """Read an address, also in brackets and with a port behind it, as some proxies write it."""
+    """Read an address, also in brackets and with a port behind it, as some proxies write it.
+
+    The zone of an IPv6 address (RFC 4007 §11) is left out: it can be any text, and what is read here is logged.
+    """
     text = text.strip(" \t")
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        return ip_address(text)
+        return ip_address(text.partition("%")[0])
     except ValueError:
         return None
