@@ -1,0 +1,91 @@
+"""Answering a refused request over ASGI, HTTP and WebSocket alike."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from keyguard.journal import logger
+from keyguard.refusals import Challenge, Headers, Refusal
+
+__all__ = ["Answerer", "OnRefused", "RefusalResponse"]
+
+OnRefused = Callable[[Scope, Refusal], "ASGIApp | Awaitable[ASGIApp | None] | None"]
+
+POLICY_VIOLATION = 1008
+"""The WebSocket close code of RFC 6455 §7.4.1 for a message, here the handshake, that violates a policy."""
+
+
+class Answerer:
+    """Answers refusals: with a problem document, or with what the app's `on_refused` returns instead.
+
+    Args:
+        challenge: where a 401 says that a key is expected.
+        on_refused: given the scope and the `Refusal`, returns an ASGI app (any Starlette response) that answers, or
+            None for the usual answer. It may be async. If it raises, that is logged and the usual answer is given.
+    """
+
+    def __init__(self, challenge: Challenge, on_refused: OnRefused | None) -> None:
+        self._challenge = challenge
+        self._on_refused = on_refused
+
+    async def answer(
+        self, refusal: Refusal, scope: Scope, receive: Receive, send: Send, *, query_was_used: bool
+    ) -> None:
+        """Answer `scope` with `refusal`. A WebSocket is denied before it was accepted."""
+        headers = refusal.headers(self._challenge, query_was_used=query_was_used)
+        if scope["type"] == "websocket":
+            if (await receive())["type"] != "websocket.connect":
+                return
+            if "websocket.http.response" not in (scope.get("extensions") or {}):
+                await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": refusal.code})
+                return
+            send = _as_denial(send)
+        replacement = await self._replacement(refusal, scope)
+        if replacement is not None:
+            await replacement(scope, receive, send)
+        else:
+            await _send(refusal, headers, scope, send)
+
+    async def _replacement(self, refusal: Refusal, scope: Scope) -> ASGIApp | None:
+        if self._on_refused is None:
+            return None
+        try:
+            answer = self._on_refused(scope, refusal)
+            return await answer if inspect.isawaitable(answer) else answer
+        except Exception:  # noqa: BLE001 The app's code: a refusal stays one, whatever it raises.
+            logger.exception("on_refused failed; the usual answer is given")
+            return None
+
+
+class RefusalResponse(Response):
+    """A refusal as a Starlette response, for what returns or runs one: answers as an `Answerer` does."""
+
+    def __init__(self, answerer: Answerer, refusal: Refusal, *, query_was_used: bool) -> None:
+        super().__init__(refusal.body, refusal.status)
+        self._answerer = answerer
+        self._refusal = refusal
+        self._query_was_used = query_was_used
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        await self._answerer.answer(self._refusal, scope, receive, send, query_was_used=self._query_was_used)
+
+
+async def _send(refusal: Refusal, headers: Headers, scope: Scope, send: Send) -> None:
+    status = refusal.status
+    body = b"" if scope.get("method") == "HEAD" else refusal.body
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _as_denial(send: Send) -> Send:
+    """Send what is meant for HTTP as the WebSocket Denial Response of the ASGI specification."""
+
+    async def denying(message: Message) -> None:
+        if message["type"].startswith("http.response."):
+            message = {**message, "type": f"websocket.{message['type']}"}
+        await send(message)
+
+    return denying
