@@ -1,0 +1,123 @@
+"""Where a request came from: the connection's other end, or what a known number of proxies wrote."""
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import pytest
+import strategies
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyguard.address import client_address
+
+FORWARDED = b"x-forwarded-for"
+
+
+def of(*fields, hops, client=("203.0.113.9", 50000)):
+    headers = [(b"host", b"192.0.2.66"), *((FORWARDED, field) for field in fields), (b"x-real-ip", b"192.0.2.77")]
+    return client_address(client, headers, trusted_hops=hops)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("2001:DB8:0:0::1", "2001:db8::1"),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.1"),
+        ("192.0.2.1:8080", "192.0.2.1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("[2001:db8::1]:8080", "2001:db8::1"),
+        (" 192.0.2.1\t", "192.0.2.1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("fe80::1%kg_anything that somebody wrote", "fe80::1"),
+        ("", None),
+        (":", None),
+        ("[", None),
+        ("unknown", None),
+        ("_hidden", None),
+        ("testclient", None),
+        ("unix:7", None),
+        ("/run/app.sock", None),
+        ("3221225985", None),
+        ("192.0.2.1.", None),
+        ("192.0.2.256", None),
+        ("192.0.02.1", None),
+        ("192.0.2.1/32", None),
+        ("192.0.2.1, 192.0.2.2", None),
+        ("192.0.2.1\n", None),
+        ("\xa0192.0.2.1", None),
+        ("１９２.0.2.1", None),  # noqa: RUF001 Full-width digits are digits to `str.isdigit`.
+        ("2001:db8::1::2", None),
+        ("for=192.0.2.1", None),
+    ],
+)
+def test_how_an_address_is_written(text, expected):
+    """An address is read exactly, with a port, brackets or a zone where there are any; all else is not known."""
+    wanted = None if expected is None else ip_address(expected)
+    assert client_address((text, 50000), [], trusted_hops=0) == wanted
+    if text.isascii() and "," not in text:
+        assert of(text.encode(), hops=1) == wanted
+
+
+@pytest.mark.parametrize("fields", [(), (b"192.0.2.1",), (b"192.0.2.1, 192.0.2.2", b"192.0.2.3")])
+def test_without_proxies_no_header_counts(fields):
+    """With no trusted hop the address is the connection's other end, whatever the headers say."""
+    assert of(*fields, hops=0) == IPv4Address("203.0.113.9")
+
+
+@pytest.mark.parametrize("hops", [0, 1, 2])
+def test_a_connection_without_an_address(hops):
+    """On a Unix socket the address is not known, unless a proxy wrote it."""
+    assert of(hops=hops, client=None) is None
+    assert of(b"192.0.2.1", hops=1, client=None) == IPv4Address("192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("fields", "hops", "expected"),
+    [
+        ([b"192.0.2.1"], 1, "192.0.2.1"),
+        ([b"192.0.2.1, 192.0.2.2"], 1, "192.0.2.2"),
+        ([b"192.0.2.1, 192.0.2.2"], 2, "192.0.2.1"),
+        ([b"192.0.2.1,192.0.2.2,192.0.2.3"], 2, "192.0.2.2"),
+        ([b"192.0.2.1", b"192.0.2.2"], 1, "192.0.2.2"),
+        ([b"192.0.2.1", b"192.0.2.2"], 2, "192.0.2.1"),
+        ([b"192.0.2.1, 192.0.2.2", b"192.0.2.3"], 2, "192.0.2.2"),
+        ([b"garbage, 2001:db8::7"], 1, "2001:db8::7"),
+        ([b"192.0.2.1, garbage"], 1, None),
+        ([b"192.0.2.1, garbage"], 2, "192.0.2.1"),
+        ([b"192.0.2.1,"], 1, None),
+        ([b""], 1, None),
+        ([], 1, None),
+        ([], 2, None),
+        ([b"192.0.2.1"], 2, None),
+        ([b"192.0.2.1, 192.0.2.2"], 3, None),
+        ([b"\xff\xfe"], 1, None),
+    ],
+)
+def test_the_entry_counts_from_the_right(fields, hops, expected):
+    """With n trusted hops it is the n-th entry from the right, over all fields; with fewer entries it is not known."""
+    assert of(*fields, hops=hops) == (None if expected is None else ip_address(expected))
+
+
+def test_a_mapped_address_stays_what_it_is():
+    """An IPv4 address that came mapped into IPv6 is left so; the policy knows that the two are the same."""
+    assert of(b"::ffff:192.0.2.1", hops=1) == IPv6Address("::ffff:192.0.2.1")
+
+
+@given(
+    spoofed=st.lists(st.binary(max_size=30), max_size=5), added=st.lists(strategies.addresses, min_size=1, max_size=3)
+)
+def test_a_caller_cannot_choose_its_address(spoofed, added):
+    """Whatever a caller wrote before our proxies appended, the address is the one that the first of them saw."""
+    fields = [b", ".join([*spoofed, *(str(address).encode() for address in added)])]
+    assert of(*fields, hops=len(added)) == added[0]
+
+
+@given(
+    client=st.none() | st.tuples(st.text(), st.integers()),
+    fields=st.lists(st.binary() | st.text("0123456789abcdef:.,[]% \t").map(str.encode), max_size=3),
+    hops=st.integers(0, 4),
+)
+def test_no_bytes_raise(client, fields, hops):
+    """Whatever was sent, the answer is an address or that it is not known."""
+    assert isinstance(of(*fields, hops=hops, client=client), IPv4Address | IPv6Address | None)
