@@ -1,3 +1,74 @@
-"""API keys for ASGI apps."""
+"""API keys for ASGI apps: one middleware that guards, and the calls that issue and revoke.
+
+::
+
+    from starlette.applications import Starlette
+    from keyguard import KeyGuard, Policy, lifecycle
+    from keyguard.stores.sql import SQLStore
+
+    store = SQLStore("sqlite+aiosqlite:///keys.db")
+    app = Starlette(routes=[...])
+    app.add_middleware(KeyGuard, store=store, policy=Policy(exempt=["/health"]))
+
+    # Once: await store.create_schema(); ada = await lifecycle.add_owner(store, "ada")
+    # A key: (await lifecycle.issue(store, ada, name="laptop")).key.reveal()
+"""
+
+from keyguard import lifecycle
+from keyguard.access import Access, require
+from keyguard.errors import (
+    ConfigurationError,
+    Conflict,
+    InvalidKey,
+    KeyguardError,
+    NotFound,
+    NotSupported,
+    Overloaded,
+    SchemaMismatch,
+    StartRefused,
+    StoreUnavailable,
+    WrongPepper,
+)
+from keyguard.hashing import Argon2Hasher
+from keyguard.keys import ApiKey
+from keyguard.middleware import KeyGuard
+from keyguard.model import AnonymousUser, Auth, Event, KeyRecord, Owner, Principal, Reason, Rule, Scopes, Source
+from keyguard.refusals import Refusal
+from keyguard.settings import KeyFormat, Keyring, PathRule, Policy
+
+__all__ = [
+    "Access",
+    "AnonymousUser",
+    "ApiKey",
+    "Argon2Hasher",
+    "Auth",
+    "ConfigurationError",
+    "Conflict",
+    "Event",
+    "InvalidKey",
+    "KeyFormat",
+    "KeyGuard",
+    "KeyRecord",
+    "KeyguardError",
+    "Keyring",
+    "NotFound",
+    "NotSupported",
+    "Overloaded",
+    "Owner",
+    "PathRule",
+    "Policy",
+    "Principal",
+    "Reason",
+    "Refusal",
+    "Rule",
+    "SchemaMismatch",
+    "Scopes",
+    "Source",
+    "StartRefused",
+    "StoreUnavailable",
+    "WrongPepper",
+    "lifecycle",
+    "require",
+]
 
 __version__ = "0.1.0"
