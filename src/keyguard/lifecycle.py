@@ -33,6 +33,7 @@ __all__ = [
     "get",
     "issue",
     "list_keys",
+    "mint",
     "rename",
     "revoke",
     "set_password",
@@ -151,6 +152,18 @@ async def adopt(
         raise Conflict("this key is in the store already")
     await store.add_key(record)
     return record
+
+
+def mint(keyring: Keyring, *, entropy: Entropy = secrets.token_bytes) -> tuple[ApiKey, str]:
+    """Return a new key and its digest, which is to be written down for a `StaticStore`; nothing is stored.
+
+    Raises:
+        ConfigurationError: if the keyring has a slow hasher for every key: a `StaticStore` holds fast digests.
+    """
+    if keyring.hasher is not None:
+        raise ConfigurationError("a key that is written down has a fast digest: mint it under a Keyring without hasher")
+    key = from_entropy(keyring.prefix, entropy(ENTROPY_BYTES))
+    return key, Digests(keyring).lookups(key)[0]
 
 
 async def get(store: KeyRegistry, key_id: str) -> KeyRecord:
