@@ -24,7 +24,7 @@ from keyguard.settings import DEFAULT_METHODS, KeyFormat, Keyring, PathRule, Pol
 
 # --- texts, times, places ---------------------------------------------------------------------------------------
 
-names = st.text(min_size=1, max_size=20)
+names = st.text(min_size=1, max_size=12)
 ids = st.text(alphabet=string.ascii_letters + string.digits, min_size=12, max_size=12)
 
 moments = st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2090, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  (Hypothesis wants naive bounds and adds the zone itself.)
@@ -84,7 +84,7 @@ key_records = st.builds(
     id=ids,
     owner_id=ids,
     prefix=st.sampled_from(["kg_", "lf_live_", "sk-"]),
-    name=st.text(max_size=20),
+    name=st.just("") | names,
     lookup=ids.map("sha256:{}".format),
     verifier=ids.map("sha256:{}".format),
     scopes=scope_sets,
@@ -94,7 +94,7 @@ key_records = st.builds(
     expires_at=moments_or_none,
     disabled_at=moments_or_none,
     revoked_at=moments_or_none,
-    revoked_reason=st.text(max_size=10),
+    revoked_reason=st.sampled_from(["", "lost", "rotated"]),
 )
 
 found = st.builds(lambda key, owner: Found(key=replace(key, owner_id=owner.id), owner=owner), key_records, owners)

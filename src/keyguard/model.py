@@ -353,7 +353,7 @@ class Anonymous:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """The request does not pass. `key` is the genuine key that it was refused with, if there was one."""
+    """The request does not pass. `key` is the genuine key that was found bad, None under any other rule."""
 
     rule: Rule
     reason: Reason
