@@ -208,6 +208,13 @@ def test_only_the_declared_root_counts(root_in_path, root_path, path, expected):
     assert ask(rules, path, root_path=root_path) is expected
 
 
+def test_a_root_is_in_the_path_unless_that_is_declared_otherwise():
+    """As uvicorn has it, and any app that is mounted below another."""
+    rules = Rules(Policy(exempt=["/health"]), root_path="/app")
+    assert ask(rules, "/app/health", root_path="/app") is EXEMPT
+    assert ask(rules, "/health", root_path="/app") is REQUIRED
+
+
 def test_without_a_root_it_makes_no_difference_whether_it_is_in_the_path():
     """An app that has no root can say either."""
     rules = Rules(Policy(exempt=["/health"]), root_in_path=False)

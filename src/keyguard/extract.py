@@ -20,9 +20,12 @@ MAX_ODD_NAMES = 256
 """With more names in a query that must be decoded to be compared, it is not read: decoding is what costs time."""
 
 _LONGEST_VALUE = 3 * MAX_KEY_BYTES  # Each byte is written as %XX.
-_SPELLING = {"k": 9, "s": 6, "f": 6}
-"""How many bytes a letter can take, 3 (%XX) if it is not here. U+212A KELVIN SIGN, three bytes of UTF-8, folds to k;
-U+017F LONG S, two bytes, folds to s; and the ligatures of f and of st take more than the 3 bytes of each letter."""
+_SPELLING = dict.fromkeys("0123456789abcdefghijklmnopqrstuvwxyz._~-", 3) | {"k": 9, "s": 6, "f": 6}
+"""How many bytes a character of a name can take: 3 as %XX, more where something beyond ASCII folds to it. U+212A KELVIN
+SIGN, three bytes of UTF-8, is a k, U+017F LONG S, two bytes, an s; and the ligatures of f and st are three bytes."""
+
+_SEPARATORS = frozenset(b"&=")
+_ODD = frozenset({*b"%+", *b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", *range(128, 256)})
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _QUERY_NAME = re.compile(r"[A-Za-z0-9._~-]+")
@@ -160,11 +163,11 @@ class _Parameter:
     def __init__(self, name: str) -> None:
         self._name = name.encode()
         self._folded = name.casefold()
-        self._longest = sum(_SPELLING.get(letter, 3) for letter in self._folded)
+        self._longest = sum(_SPELLING[letter] for letter in self._folded)
         self._parts = re.compile(rb"&%b(?:=([^&]*))?(?![^&])" % re.escape(self._name))
-        odd = {*b"%+", *range(ord("A"), ord("Z") + 1), *filter(_is_letter, self._name.swapcase()), *range(128, 256)}
+        odd = _ODD.union(filter(_is_letter, self._name.swapcase()))
         self._classes = bytes(ord("%") if byte in odd else byte for byte in range(256))
-        self._plain = bytes({*range(256)} - odd - {*b"&="})
+        self._plain = bytes({*range(256)} - odd - _SEPARATORS)
 
     def take_out(self, query_string: bytes) -> _Query:
         """Return what stands in `query_string` under the name, and the rest of it."""
@@ -181,9 +184,10 @@ class _Parameter:
         odd_names = skeleton.count(b"&%")
         if odd_names > MAX_ODD_NAMES:
             return _Query(b"", candidates, has_lookalikes=True, too_many=True)
-        kept = self._without_lookalikes(rest.split(b"&"), skeleton) if odd_names else []
-        if kept:
-            return _Query(b"&".join(kept)[1:], candidates, has_lookalikes=True)
+        if odd_names:
+            kept = self._without_lookalikes(rest.split(b"&"), skeleton)
+            if kept:
+                return _Query(b"&".join(kept)[1:], candidates, has_lookalikes=True)
         return _Query(rest[1:], candidates)
 
     def _without_lookalikes(self, parts: list[bytes], skeleton: bytes) -> list[bytes]:
@@ -200,7 +204,8 @@ class _Parameter:
     def _is_lookalike(self, name: bytes) -> bool:
         if len(name) > self._longest:
             return False
-        return unquote_to_bytes(name.replace(b"+", b" ")).decode(errors="replace").casefold() == self._folded
+        # Whether a + is a blank or itself makes no difference: the parameter's name has neither.
+        return unquote_to_bytes(name).decode(errors="replace").casefold() == self._folded
 
 
 def _bearer_token(authorization: bytes) -> bytes | None:
