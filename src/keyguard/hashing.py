@@ -71,7 +71,7 @@ class Argon2Hasher:
         """Tell whether `verifier` was made from `secret`; False as well for what is no Argon2 verifier."""
         try:
             return self._hasher.verify(verifier, secret)
-        except (VerificationError, InvalidHashError):
+        except (VerificationError, InvalidHashError, UnicodeEncodeError):
             return False
 
     def needs_rehash(self, verifier: str) -> bool:
