@@ -510,12 +510,12 @@ async def test_trusted_hops(app, store):
 # --- rights asked for further in --------------------------------------------------------------------------------
 
 
+async def picky(scope, receive, send):
+    raise NotPermitted(scope["keyguard"], scope["keyguard"].refuse(Reason.SCOPE_MISSING))
+
+
 async def test_refusing_further_in(store, key):
     """A right that is missed further in is answered by the guard, through on_refused, and told to the observer."""
-
-    async def picky(scope, receive, send):
-        raise NotPermitted(scope["keyguard"].refuse(Reason.SCOPE_MISSING))
-
     events = []
     answer = await get(guard(picky, store, observer=events.append), query=f"x-api-key={key}".encode())
     assert (answer.status, answer.json["code"]) == (403, "insufficient_scope")
@@ -524,6 +524,24 @@ async def test_refusing_further_in(store, key):
     assert events[1].decision.key.name == "laptop"
     hooked = guard(picky, store, on_refused=lambda scope, refusal: PlainTextResponse(refusal.code, 404))
     assert (await get(hooked, headers=[("x-api-key", key)])).body == b"insufficient_scope"
+
+
+async def test_refusing_further_in_behind_an_error_page(store, key):
+    """The guard's answer stands, and stands alone, where something in between makes a page for errors of its own."""
+
+    async def paging(scope, receive, send):
+        try:
+            await picky(scope, receive, send)
+        except NotPermitted as problem:
+            await PlainTextResponse("Internal Server Error", 500)(scope, receive, send)
+            if scope["path"] == "/raise":
+                raise RuntimeError("what the framework makes of it") from problem
+
+    answer = await get(guard(paging, store), headers=[("x-api-key", key)])
+    assert answer.types == ["http.response.start", "http.response.body"]
+    assert (answer.status, answer.json["code"]) == (403, "insufficient_scope")
+    with pytest.raises(RuntimeError, match="makes of it"):
+        await get(guard(paging, store), "/raise", headers=[("x-api-key", key)])
 
 
 # --- a guard below a guard --------------------------------------------------------------------------------------

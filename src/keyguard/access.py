@@ -36,14 +36,20 @@ class Access:
     store: object = field(repr=False)
     refuse: Callable[[Reason], ASGIApp] = field(repr=False)
     """Returns the answer to this request for a right that it lacks; whoever asks has decided."""
+    answers: list[ASGIApp] = field(default_factory=list[ASGIApp], repr=False)
+    """What the guard answers with instead of the app: see `NotPermitted`."""
 
 
 class NotPermitted(Exception):
-    """Raised below a `KeyGuard` by code that cannot return an answer; the guard gives `answer` then."""
+    """Raised below a `KeyGuard`, before an answer has begun, by code that cannot return one.
 
-    def __init__(self, answer: ASGIApp) -> None:
+    The guard answers with `answer`, whatever a framework in between makes of an exception that it does not know: an app
+    that is wrapped or mounted would show its page for errors.
+    """
+
+    def __init__(self, access: Access, answer: ASGIApp) -> None:
         super().__init__("the caller lacks a right that is asked for here")
-        self.answer = answer
+        access.answers.append(answer)
 
 
 def access_of(scope: Scope) -> Access:

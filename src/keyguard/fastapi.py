@@ -106,7 +106,7 @@ class KeySecurity:
         ) -> Principal:
             answer = refusal_of(need, connection.scope)
             if answer is not None:
-                raise NotPermitted(answer)
+                raise NotPermitted(access_of(connection.scope), answer)
             user: Principal = connection.scope["user"]
             return user
 

@@ -210,13 +210,16 @@ class KeyGuard(metaclass=_ReportedAtStartup):
             scope["user"], scope["auth"] = decision.principal, Auth.of(decision.principal)
         else:
             scope["user"], scope["auth"] = _NOBODY, _NO_RIGHTS
-        scope["keyguard"] = request.access(decision, judged.facts)
+        scope["keyguard"] = access = request.access(decision, judged.facts)
         if request.query_was_used:
             send = _without_referrer(send)
         try:
-            await self.app(scope, receive, send)
-        except NotPermitted as missing:
-            await missing.answer(scope, receive, send)
+            await self.app(scope, receive, _unless(access.answers, send))
+        except NotPermitted:
+            pass
+        finally:
+            if access.answers:
+                await access.answers[0](scope, receive, send)
 
     async def _judge(self, scope: Scope) -> tuple["_Request", Judged]:
         """Take the keys out of `scope` and judge it. No key is left in any frame when this returns."""
@@ -353,6 +356,16 @@ def _check_hooks(**hooks: object) -> None:
     for name, hook in hooks.items():
         if hook is not None and not callable(hook):
             raise ConfigurationError(f"{name} is a function, or None; not {hook!r}")
+
+
+def _unless(answers: list[ASGIApp], send: Send) -> Send:
+    """Send what the app sends until there is another answer."""
+
+    async def sending(message: Message) -> None:
+        if not answers:
+            await send(message)
+
+    return sending
 
 
 def _without_referrer(send: Send) -> Send:
