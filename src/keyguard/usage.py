@@ -83,5 +83,6 @@ class Upgrades:
         await self.flush()
 
     async def _write_later(self) -> None:
-        await self._sleep(self._interval)
-        await self.flush()
+        while self._waiting:  # More may be noted while these are written.
+            await self._sleep(self._interval)
+            await self.flush()
