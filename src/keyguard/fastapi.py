@@ -11,6 +11,8 @@
 `KeyGuard` guards all routes, with these dependencies or without. They give an endpoint its caller, let it ask for more
 than being let in, and tell the docs page where a key goes, so that its *Authorize* button works. They read what
 KeyGuard has put into the scope, never the request: the key is out of it by then.
+
+The docs page is guarded as well; ``Policy(exempt=["/docs", "/openapi.json"])`` opens it to everybody.
 """
 
 from collections.abc import Callable
@@ -26,6 +28,9 @@ from keyguard.errors import ConfigurationError
 from keyguard.model import AnonymousUser, Principal
 
 __all__ = ["KeySecurity"]
+
+_IN_ONE_PLACE = "Give the key in one place only: a request with two is refused."
+"""What the docs page says beside each field of *Authorize*: it sends all that are filled in."""
 
 
 class _Documented(SecurityBase):
@@ -62,7 +67,7 @@ class KeySecurity:
             raise ConfigurationError("name the header, the query parameter or bearer=True, as KeyGuard was told")
         in_header = _api_key("ApiKeyHeader", APIKeyIn.header, header)
         in_query = _api_key("ApiKeyQuery", APIKeyIn.query, query)
-        as_bearer = _Documented("ApiKeyBearer", HTTPBearer()) if bearer else _undocumented
+        as_bearer = _Documented("ApiKeyBearer", HTTPBearer(description=_IN_ONE_PLACE)) if bearer else _undocumented
 
         async def document(
             _header: Annotated[None, Depends(in_header)],
@@ -114,6 +119,7 @@ class KeySecurity:
 
 
 def _api_key(scheme_name: str, place: APIKeyIn, name: str | None) -> Callable[..., Any]:
-    return (
-        _undocumented if name is None else _Documented(scheme_name, APIKey.model_validate({"in": place, "name": name}))
-    )
+    if name is None:
+        return _undocumented
+    model = APIKey.model_validate({"in": place, "name": name, "description": _IN_ONE_PLACE})
+    return _Documented(scheme_name, model)
