@@ -121,9 +121,9 @@ class KeyStoreContract:
     async def test_a_store_keeps_the_keyring_that_it_was_given(self) -> None:
         """`keyring` is the one that the store was made with, and it can serve at least one read at a time."""
         keyring = Keyring(prefix="another")
-        store = await self.make_store(keyring, [], [])
-        assert store.keyring is keyring
-        assert store.concurrency >= 1
+        async with _opened(await self.make_store(keyring, [], [])) as store:
+            assert store.keyring is keyring
+            assert store.concurrency >= 1
 
     async def test_a_key_is_found_with_its_owner(self) -> None:
         """A key is found by its lookup, with the owner whose id it has."""

@@ -1,0 +1,114 @@
+"""An engine, and the three ways in which the store uses it: read, change in one transaction, close."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Row, Select, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidRequestError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from keyguard.errors import ConfigurationError, StoreUnavailable
+from keyguard.stores import _sqlite
+
+__all__ = ["Database"]
+
+_T = TypeVar("_T")
+
+_POOL_SIZE = 4
+"""Connections of one process, each with a thread of the driver's; a read takes a fraction of a millisecond."""
+
+
+class Database:
+    """A database that is asked in whole pieces: what was begun is finished, and what fails is `StoreUnavailable`.
+
+    A call that is cancelled ends for its caller at once, and goes on behind the scenes: a statement that runs in the
+    driver's thread cannot be taken back. Cancelled in the middle of it, SQLAlchemy would throw the connection away, and
+    with it an in-memory database.
+
+    Raises:
+        ConfigurationError: if `url` is none, or that of a synchronous driver, or its timeout is no number.
+    """
+
+    def __init__(self, url: str | URL) -> None:
+        try:
+            parsed = make_url(url)
+            is_sqlite = parsed.get_backend_name() == "sqlite"
+            self.concurrency = 1 if is_sqlite and _sqlite.is_in_memory(parsed) else _POOL_SIZE
+            """How many connections there may be at once."""
+            self.engine = create_async_engine(
+                parsed,
+                hide_parameters=True,
+                poolclass=AsyncAdaptedQueuePool,
+                pool_size=self.concurrency,
+                max_overflow=0,
+                pool_timeout=_sqlite.timeout(parsed),
+                connect_args=_sqlite.connect_args(parsed) if is_sqlite else {},
+            )
+        except (ArgumentError, InvalidRequestError, ValueError):  # Their messages may quote a password.
+            raise ConfigurationError(
+                "the store needs a database URL with an asyncio driver, such as 'sqlite+aiosqlite:///keys.db'"
+            ) from None
+        if is_sqlite:
+            _sqlite.prepare(self.engine.sync_engine)
+        self._writer = self.engine.execution_options(**{_sqlite.WRITES: True})
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    async def read(self, statement: Select[Any], parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+        """Return the rows that one statement selects, as they are now."""
+        return await self._finish(self._read(statement, parameters))
+
+    async def inspect(self, look: Callable[[Connection], _T]) -> _T:
+        """Return what `look` returns; it reads with several statements, outside of a transaction."""
+        return await self._finish(self._inspect(look))
+
+    async def change(self, change: Callable[[Connection], _T]) -> _T:
+        """Return what `change` returns, when all that it did is durable; if it raises, nothing of it is done."""
+        return await self._finish(self._change(change))
+
+    async def close(self) -> None:
+        """Close all connections, when the calls that are under way have ended."""
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+        await self.engine.dispose()
+
+    async def _read(self, statement: Select[Any], parameters: Mapping[str, Any] | None) -> Sequence[Row[Any]]:
+        async with self.engine.connect() as connection:
+            rows: Sequence[Row[Any]] = (await connection.execute(statement, parameters)).all()
+            return rows
+
+    async def _inspect(self, look: Callable[[Connection], _T]) -> _T:
+        async with self.engine.connect() as connection:
+            return await connection.run_sync(look)
+
+    async def _change(self, change: Callable[[Connection], _T]) -> _T:
+        async with self._writer.begin() as connection:
+            return await connection.run_sync(change)
+
+    async def _finish(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Wait for `work`, which goes on to its end even if the caller is cancelled."""
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._ended)
+        await asyncio.wait([task])
+        with _failures():
+            return task.result()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # Looked at, so that asyncio does not complain where the caller is gone.
+
+
+@contextmanager
+def _failures() -> Generator[None]:
+    """Turn all ways in which a database can fail to answer into `StoreUnavailable`, which shows no parameters."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise StoreUnavailable(f"the database cannot answer now: {error.orig}") from None
+    except (PoolTimeoutError, OSError) as error:
+        raise StoreUnavailable(f"the database cannot be reached now: {error}") from None

@@ -1,0 +1,137 @@
+"""The tables, as data.
+
+How they may change: each change is a migration in `keyguard.migrations` and moves both numbers below. `VERSION` is what
+a store compares when it opens; `REVISION` is the same place in Alembic's words, so that `create_schema` can note it
+without Alembic.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    ForeignKeyConstraint,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.exc import DontWrapMixin
+from sqlalchemy.types import TypeEngine
+
+from keyguard.errors import ConfigurationError, StoreUnavailable
+
+__all__ = ["REVISION", "VERSION", "VERSION_TABLE", "Instant", "Schema", "version_table"]
+
+VERSION = "1"
+REVISION = "0001"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
+
+
+class _NaiveTime(ConfigurationError, DontWrapMixin):
+    """Reaches the caller as it is, not wrapped into SQLAlchemy's error with the statement's parameters."""
+
+
+class Instant(TypeDecorator[datetime]):
+    """A time as microseconds since 1970 in UTC: an integer, which no database rounds or strips of its zone.
+
+    Raises `ConfigurationError` for a datetime without a zone.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002 SQLAlchemy's signature.
+        """Return what is stored."""
+        if value is None:
+            return None
+        if value.utcoffset() is None:
+            raise _NaiveTime("a time is an aware datetime; this one has no time zone")
+        return (value - _EPOCH) // _TICK
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 Likewise.
+        """Return the time that was stored, in UTC."""
+        try:
+            return None if value is None else _EPOCH + value * _TICK
+        except (OverflowError, TypeError):
+            raise StoreUnavailable("a time in the database is not a number of microseconds since 1970") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """The tables of one store. There is no table of owners where they live in the app's own."""
+
+    metadata: MetaData
+    meta: Table
+    keys: Table
+    owners: Table | None
+
+    @classmethod
+    def build(cls, app_owner_id: TypeEngine[Any] | None) -> "Schema":
+        """Return the tables; `app_owner_id` is the type of the ids in the app's own user table, if that is used."""
+        metadata = MetaData()
+        meta = Table(
+            "keyguard_meta",
+            metadata,
+            Column("name", Text, primary_key=True),
+            Column("value", Text, nullable=False),
+        )
+        owners = None
+        if app_owner_id is None:
+            owners = Table(
+                "keyguard_owners",
+                metadata,
+                Column("id", Text, primary_key=True),
+                Column("name", Text, nullable=False),
+                Column("is_active", Boolean, nullable=False),
+                Column("is_superuser", Boolean, nullable=False),
+                Column("password", Text),
+                Column("created_at", Instant, nullable=False),
+                UniqueConstraint("name", name="uq_keyguard_owners_name"),
+            )
+        keys = Table(
+            "keyguard_keys",
+            metadata,
+            Column("id", Text, primary_key=True),
+            Column("lookup", Text, nullable=False),
+            Column("verifier", Text, nullable=False),
+            Column("owner_id", app_owner_id or Text, nullable=False, index=True),
+            Column("prefix", Text, nullable=False),
+            Column("name", Text, nullable=False),
+            Column("scopes", Text, nullable=False),
+            Column("networks", Text, nullable=False),
+            Column("created_at", Instant, nullable=False),
+            Column("not_before", Instant),
+            Column("expires_at", Instant),
+            Column("disabled_at", Instant),
+            Column("revoked_at", Instant),
+            Column("revoked_reason", Text, nullable=False),
+            UniqueConstraint("lookup", name="uq_keyguard_keys_lookup"),
+        )
+        if owners is not None:
+            keys.append_constraint(
+                ForeignKeyConstraint(
+                    [keys.c.owner_id], [owners.c.id], name="fk_keyguard_keys_owner_id", ondelete="CASCADE"
+                )
+            )
+        return cls(metadata=metadata, meta=meta, keys=keys, owners=owners)
+
+
+VERSION_TABLE = "keyguard_alembic_version"
+
+version_table = Table(
+    VERSION_TABLE,
+    MetaData(),  # Not the schema's: Alembic looks after this one, and would report it as a table too many.
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc"),
+)
+"""Just as Alembic makes it."""
