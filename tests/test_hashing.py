@@ -271,18 +271,19 @@ async def test_another_verifier_is_another_question():
 def test_what_was_verified_is_bounded():
     """Of more verified keys than there is room for, those go first that were not used for the longest time."""
     verified = _Verified(size=2)
-    verified.add(b"one", "v")
-    verified.add(b"two", "v")
-    assert verified.holds(b"one", "v")
-    verified.add(b"three", "v")
-    assert [verified.holds(secret, "v") for secret in (b"one", b"two", b"three")] == [True, False, True]
+    one, two, three = (Plaintext(text, is_strong=False) for text in ("one", "two", "three"))
+    verified.add(one, "v")
+    verified.add(two, "v")
+    assert verified.holds(one, "v")
+    verified.add(three, "v")
+    assert [verified.holds(key, "v") for key in (one, two, three)] == [True, False, True]
 
 
 def test_what_was_verified_holds_no_secret():
     """Nothing that is remembered is the secret, or a digest of it that another process could try."""
     one, another = _Verified(), _Verified()
     for verified in (one, another):
-        verified.add(b"my-secret", "counted$00")
+        verified.add(WEAK, "counted$00")
     assert not one._entries.keys() & another._entries.keys()
     assert all(b"my-secret" not in entry and len(entry) == 32 for entry in one._entries)
 
@@ -322,7 +323,7 @@ async def test_slow_hashes_run_in_a_thread_of_their_own():
     threads = {await pool.run(threading.current_thread) for _ in range(3)}
     assert len(threads) == 1
     assert threads.pop().name.startswith("keyguard-hashing")
-    assert await pool.run(int, "11", base=2) == 3
+    assert await pool.run(lambda: "done") == "done"
 
 
 async def test_one_runs_and_eight_wait():
@@ -382,7 +383,7 @@ async def test_a_call_that_raises_gives_its_place_back():
     pool = SlowHashing(waiting=0)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
-            await pool.run(divmod, 1, 0)
+            await pool.run(lambda: 1 / 0)
 
 
 async def test_an_overload_reaches_who_asks_for_a_digest():
@@ -403,3 +404,24 @@ async def test_an_overload_reaches_who_asks_for_a_digest():
 def test_there_is_one_pool_in_a_process():
     """All keyrings share one thread, so that the memory of slow hashes is bounded for the whole process."""
     assert digests()._slow is digests(A)._slow is SLOW_HASHING
+
+
+class FailingHasher(CountingHasher):
+    """A hasher that fails, as where there is no memory."""
+
+    def hash(self, secret):
+        raise MemoryError
+
+    def verify(self, verifier, secret):
+        raise MemoryError
+
+
+async def test_a_hasher_that_fails_shows_no_key():
+    """What a hasher raises comes through, and no variable of our frames on its way holds the key."""
+    ring = digests(A, hasher=FailingHasher())
+    for call in (ring.make(WEAK), ring.verify(WEAK, "counted$")):
+        with pytest.raises(MemoryError) as caught:
+            await call
+        frames = [entry.frame for entry in caught.traceback if entry.frame.code.path.name == "hashing.py"]
+        assert len(frames) >= 3
+        assert not [frame for frame in frames if WEAK.reveal() in repr(frame.f_locals)]

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from threading import BoundedSemaphore
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -29,7 +29,6 @@ from keyguard.settings import Hasher, Keyring
 __all__ = ["SLOW_HASHING", "Argon2Hasher", "Digests", "SlowHashing", "hmac_digest", "sha256_digest"]
 
 _Result = TypeVar("_Result")
-_P = ParamSpec("_P")
 
 
 def sha256_digest(secret: bytes) -> str:
@@ -100,15 +99,17 @@ class SlowHashing:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keyguard-hashing")
         self._places = BoundedSemaphore(1 + waiting)
 
-    async def run(self, call: Callable[_P, _Result], *args: _P.args, **kwargs: _P.kwargs) -> _Result:
+    async def run(self, call: Callable[[], _Result]) -> _Result:
         """Return what `call` returns, in the thread.
+
+        It takes no arguments: error reporters show what the variables of each frame hold, and a closure shows nothing.
 
         Raises `Overloaded` at once if too many wait. A caller that is cancelled gives its place back: at once if its
         call has not begun, else when it ends.
         """
         if not self._places.acquire(blocking=False):
             raise Overloaded("too many slow hashes wait to be computed")
-        future = self._executor.submit(call, *args, **kwargs)
+        future = self._executor.submit(call)
         future.add_done_callback(lambda _: self._places.release())
         return await asyncio.wrap_future(future)
 
@@ -134,7 +135,7 @@ class Digests:
 
     def lookups(self, key: Plaintext) -> list[str]:
         """Return all digests that a key may be found by; the first is the one that a new key gets."""
-        secret = key.reveal().encode()
+        secret = _secret_of(key)
         peppered = [hmac_digest(pepper, secret) for pepper in self._peppers]
         return [*peppered, sha256_digest(secret)] if key.is_strong else peppered
 
@@ -146,7 +147,7 @@ class Digests:
         lookup = self.lookups(key)[0]
         if not self._is_slow(key):
             return lookup, lookup
-        return lookup, await self._slow.run(self._hasher.hash, key.reveal().encode())
+        return lookup, await self._slow.run(lambda: self._hasher.hash(_secret_of(key)))
 
     async def verify(self, key: Plaintext, verifier: str) -> bool:
         """Tell whether `verifier` was made from `key`, by the scheme that it names.
@@ -157,12 +158,12 @@ class Digests:
         """
         if _is_fast(verifier):
             return any(hmac.compare_digest(lookup.encode(), verifier.encode()) for lookup in self.lookups(key))
-        secret = key.reveal().encode()
-        if self._verified.holds(secret, verifier):
+        if self._verified.holds(key, verifier):
             return True
-        genuine = await self._slow.run(self._hasher_of(verifier).verify, verifier, secret)
+        hasher = _ARGON2 if verifier.startswith("$argon2") else self._hasher
+        genuine = await self._slow.run(lambda: hasher.verify(verifier, _secret_of(key)))
         if genuine:
-            self._verified.add(secret, verifier)
+            self._verified.add(key, verifier)
         return genuine
 
     def are_current(self, key: Plaintext, *, lookup: str, verifier: str) -> bool:
@@ -176,8 +177,9 @@ class Digests:
     def _is_slow(self, key: Plaintext) -> bool:
         return self._hash_all or not key.is_strong
 
-    def _hasher_of(self, verifier: str) -> Hasher:
-        return _ARGON2 if verifier.startswith("$argon2") else self._hasher
+
+def _secret_of(key: Plaintext) -> bytes:
+    return key.reveal().encode()
 
 
 def _is_fast(verifier: str) -> bool:
@@ -185,7 +187,7 @@ def _is_fast(verifier: str) -> bool:
 
 
 class _Verified:
-    """Which secrets were verified against which verifiers: only those that were genuine, the latest 10,000.
+    """Which keys were verified against which verifiers: only those that were genuine, the latest 10,000.
 
     It is keyed by a digest under a secret of this process, so that nothing in it is a key or can be tried offline.
     """
@@ -195,17 +197,17 @@ class _Verified:
         self._secret = secrets.token_bytes(32)
         self._entries: OrderedDict[bytes, None] = OrderedDict()
 
-    def _entry(self, secret: bytes, verifier: str) -> bytes:
-        return hmac.digest(self._secret, verifier.encode() + b"\0" + secret, "sha256")
+    def _entry(self, key: Plaintext, verifier: str) -> bytes:
+        return hmac.digest(self._secret, verifier.encode() + b"\0" + _secret_of(key), "sha256")
 
-    def holds(self, secret: bytes, verifier: str) -> bool:
-        entry = self._entry(secret, verifier)
+    def holds(self, key: Plaintext, verifier: str) -> bool:
+        entry = self._entry(key, verifier)
         if entry not in self._entries:
             return False
         self._entries.move_to_end(entry)
         return True
 
-    def add(self, secret: bytes, verifier: str) -> None:
-        self._entries[self._entry(secret, verifier)] = None
+    def add(self, key: Plaintext, verifier: str) -> None:
+        self._entries[self._entry(key, verifier)] = None
         if len(self._entries) > self._size:
             self._entries.popitem(last=False)

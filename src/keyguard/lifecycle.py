@@ -267,7 +267,7 @@ async def verify_password(store: KeyRegistry, name: str, password: str) -> Owner
     """
     owner = await store.find_owner(name)
     verifier = None if owner is None else await store.get_password(owner.id)
-    matches = await SLOW_HASHING.run(_matches, verifier, _bytes_of(password))
+    matches = await SLOW_HASHING.run(lambda: _matches(verifier, password))
     return owner if owner is not None and owner.is_active and matches else None
 
 
@@ -358,14 +358,14 @@ def _nobodys_password() -> str:
     return _PASSWORDS.hash(secrets.token_bytes(32))
 
 
-def _matches(verifier: str | None, password: bytes) -> bool:
-    return _PASSWORDS.verify(verifier or _nobodys_password(), password) and verifier is not None
+def _matches(verifier: str | None, password: str) -> bool:
+    return _PASSWORDS.verify(verifier or _nobodys_password(), _bytes_of(password)) and verifier is not None
 
 
 async def _hash(password: str) -> str:
     if not password:
         raise ConfigurationError("a password has one character at least; None takes it away")
-    return await SLOW_HASHING.run(_PASSWORDS.hash, _bytes_of(password))
+    return await SLOW_HASHING.run(lambda: _PASSWORDS.hash(_bytes_of(password)))
 
 
 def _bytes_of(text: str) -> bytes:
