@@ -80,9 +80,10 @@ class Authenticator:
 
     async def _open_once(self) -> None:
         async with self._opening:
-            if not self._store.is_open:
-                await self._store.open()
-                self._opened_here = True
+            if self._store.is_open:
+                return
+            await self._store.open()
+            self._opened_here = True
 
     async def close(self) -> None:
         """Write what waits to be written, and close the store if it was opened here."""
