@@ -1,7 +1,7 @@
 """Answering a refused request over ASGI, HTTP and WebSocket alike."""
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -84,8 +84,22 @@ def _as_denial(send: Send) -> Send:
     """Send what is meant for HTTP as the WebSocket Denial Response of the ASGI specification."""
 
     async def denying(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": _with_one_challenge(message.get("headers", ()))}
         if message["type"].startswith("http.response."):
             message = {**message, "type": f"websocket.{message['type']}"}
         await send(message)
 
     return denying
+
+
+def _with_one_challenge(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Write all challenges into one field, which means the same (RFC 9110 §5.3).
+
+    A denial with two fields of one name ends granian's worker (seen with 2.8.7), and whoever knocks could bring that
+    about.
+    """
+    fields = list(headers)
+    challenges = [value for name, value in fields if name.lower() == b"www-authenticate"]
+    others = [(name, value) for name, value in fields if name.lower() != b"www-authenticate"]
+    return [*others, (b"www-authenticate", b", ".join(challenges))] if challenges else others
