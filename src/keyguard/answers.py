@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
+from typing import cast
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,7 +24,8 @@ class Answerer:
     Args:
         challenge: where a 401 says that a key is expected.
         on_refused: given the scope and the `Refusal`, returns an ASGI app (any Starlette response) that answers, or
-            None for the usual answer. It may be async. If it raises, that is logged and the usual answer is given.
+            None for the usual answer. It may be async. If it raises or returns anything else, that is logged and the
+            usual answer is given.
     """
 
     def __init__(self, challenge: Challenge, on_refused: OnRefused | None) -> None:
@@ -53,7 +55,7 @@ class Answerer:
             return None
         try:
             answer = self._on_refused(scope, refusal)
-            return await answer if inspect.isawaitable(answer) else answer
+            return _app(await answer if inspect.isawaitable(answer) else answer)
         except Exception:  # noqa: BLE001 The app's code: a refusal stays one, whatever it raises.
             logger.exception("on_refused failed; the usual answer is given")
             return None
@@ -71,6 +73,12 @@ class RefusalResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
         await self._answerer.answer(self._refusal, scope, receive, send, query_was_used=self._query_was_used)
+
+
+def _app(answer: object) -> ASGIApp | None:
+    if answer is not None and not callable(answer):
+        raise TypeError(f"on_refused returns an ASGI app or None; not {type(answer).__name__}")
+    return cast("ASGIApp | None", answer)
 
 
 async def _send(refusal: Refusal, headers: Headers, scope: Scope, send: Send) -> None:
