@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
@@ -138,16 +138,16 @@ class Endpoint:
             await JSONResponse(json.loads(told))(scope, receive, send)
 
 
-async def late(request):
-    """Answer at once, read the whole body, and only then look at the headers."""
+class Late:
+    """Answers at once, receives the whole body, and only then looks at the headers."""
 
-    async def parts():
-        yield b"begun\n"
-        async for _ in request.stream():
+    async def __call__(self, scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"begun\n", "more_body": True})
+        while (await receive()).get("more_body"):
             pass
-        yield json.dumps(report("guarded late", request.scope)).encode()
-
-    return StreamingResponse(parts())
+        told = json.dumps(report("guarded late", scope))
+        await send({"type": "http.response.body", "body": told.encode()})
 
 
 def starlette_routes():
@@ -161,9 +161,8 @@ def starlette_routes():
         Mount("/files", StaticFiles(directory=PUBLIC.parent)),
         Route("/docs/", Endpoint("open docs")),
         Route("/feed", Endpoint("open feed")),
-        Route("/late", late, methods=["POST"]),
+        Route("/late", Late()),
         Route("/flows", require("flows:read")(Endpoint("guarded flows"))),
-        Route("/slash/", Endpoint("guarded slash")),
         WebSocketRoute("/flows", require("flows:read")(Endpoint("guarded flows"))),
         WebSocketRoute("/feed", Endpoint("guarded feed")),
         Mount("/live", Endpoint("open live")),
@@ -350,7 +349,9 @@ def mounted():
 
 def cors():
     app = starlette()
-    app.add_middleware(CORSMiddleware, allow_origins=["https://app.example"], allow_headers=["x-api-key"])
+    app.add_middleware(
+        CORSMiddleware, allow_origins=["https://app.example"], allow_methods=["POST"], allow_headers=["x-api-key"]
+    )
     return app
 
 
@@ -386,6 +387,11 @@ def forged():
     return outer
 
 
+def slashes():
+    """With nothing that takes all paths, Starlette redirects to the path with a slash."""
+    return wrapped(Starlette(routes=[Route("/slash/", Endpoint("guarded slash"))]))
+
+
 def without_denial():
     """As under a server that cannot answer a handshake with a response."""
     guarded = wrapped(bare_starlette())
@@ -415,6 +421,7 @@ SHAPES = {
     "signed-in": signed_in,
     "forged": forged,
     "twice": twice,
+    "slashes": slashes,
     "without-denial": without_denial,
     "unstripped": lambda: starlette(strip=False),
     "bearer": lambda: starlette(bearer=True),

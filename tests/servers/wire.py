@@ -59,7 +59,7 @@ class Closed(Exception):
 class Wire:
     """One connection to a server on this machine."""
 
-    def __init__(self, port, *, patience=20.0):
+    def __init__(self, port, *, patience=10.0):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=patience)
         self._received = b""
 
@@ -143,14 +143,14 @@ def request(target, *fields, method="GET", shape=None, body=b"", close=True):
     return b"\r\n".join([*lines, b"", body])
 
 
-def ask(port, target, *fields, method="GET", patience=20.0, **more):
+def ask(port, target, *fields, method="GET", patience=10.0, **more):
     """One request on a connection of its own."""
     with Wire(port, patience=patience) as wire:
         wire.send(request(target, *fields, method=method, **more))
         return wire.reply(method)
 
 
-def shake_hands(port, target, *fields, shape=None, patience=20.0):
+def shake_hands(port, target, *fields, shape=None, patience=10.0):
     """One WebSocket handshake, and the first message if it was accepted."""
     with Wire(port, patience=patience) as wire:
         wire.send(request(target, *HANDSHAKE, *fields, shape=shape, close=False))
