@@ -1,0 +1,285 @@
+"""The tables of the manual that are made from the code, as Markdown.
+
+The policy's tables are made by asking `keyguard.policy.decide` about every combination that they show. Neighbours that
+have the same answers are shown as one row, or one column.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
+from itertools import pairwise
+
+from sqlalchemy import Table
+
+from keyguard.model import (
+    Allowed,
+    Anonymous,
+    Decision,
+    Facts,
+    KeyRecord,
+    Need,
+    Owner,
+    Presented,
+    Principal,
+    Reason,
+    Refused,
+    Requirement,
+    Rule,
+)
+from keyguard.policy import decide, judge, lacking
+from keyguard.refusals import Challenge, Refusal, refusal_for
+from keyguard.settings import Policy
+from keyguard.stores.sql import SQLStore
+
+__all__ = ["CREDENTIALS", "MODES", "TABLES"]
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+ADA = Owner(id="ada", name="ada")
+ROOT = Owner(id="root", name="root")
+SIGNED_IN = Principal(id="eve", name="eve")
+WHO = {"ada": "the key's owner", "root": "the auto-login user", "eve": "the user who is signed in"}
+
+RULES = {
+    Rule.EXEMPT: 1,
+    Rule.KEY: 2,
+    Rule.IDENTIFIED: 3,
+    Rule.SKIP_AUTH: 4,
+    Rule.AMBIGUOUS: 5,
+    Rule.BAD_KEY: 6,
+    Rule.AUTO_LOGIN: 7,
+    Rule.OPTIONAL: 7,
+    Rule.NO_KEY: 7,
+}
+"""The rules' numbers in `keyguard.policy`."""
+
+
+def _key(owner: Owner = ADA, **fields: object) -> Facts:
+    """Return the facts of a request with a genuine key."""
+    record = KeyRecord(
+        id="3fJ2x0Qm7LpZ", owner_id=owner.id, prefix="kg_", lookup="", verifier="", created_at=NOON - HOUR, **fields
+    )
+    return Facts(credential=judge(record, owner), address=ip_address("192.0.2.7"), auto_login_user=ROOT)
+
+
+def _other(credential: Presented, identified: Principal | None = None) -> Facts:
+    return Facts(credential=credential, identified=identified, auto_login_user=ROOT)
+
+
+CREDENTIALS: Mapping[str, Facts] = {
+    "no key": _other(Presented.NOTHING),
+    "no key, but the app's own sign-in knows the caller": _other(Presented.NOTHING, SIGNED_IN),
+    "a bearer token that is no key, and the sign-in knows it": _other(Presented.FOREIGN_TOKEN, SIGNED_IN),
+    "a good key": _key(),
+    "more than one key, or a lookalike": _other(Presented.AMBIGUOUS),
+    "a malformed key": _other(Presented.MALFORMED),
+    "an unknown key": _other(Presented.UNKNOWN),
+    "a key that is not valid yet": _key(not_before=NOON + HOUR),
+    "an expired key": _key(expires_at=NOON),
+    "a revoked key": _key(revoked_at=NOON - HOUR),
+    "a disabled key": _key(disabled_at=NOON - HOUR),
+    "a key whose owner is not active": _key(Owner(id="ada", name="ada", is_active=False)),
+    "a key from an address that it does not allow": _key(networks=(ip_network("198.51.100.0/24"),)),
+    "a bearer token that is no key, and nobody knows it": _other(Presented.FOREIGN_TOKEN),
+}
+
+MODES: Mapping[str, Policy] = {
+    "neither": Policy(),
+    "`auto_login`": Policy(auto_login=True, auto_login_user="root"),
+    "`auto_login` without `auto_login_needs_key`": Policy(
+        auto_login=True, auto_login_needs_key=False, auto_login_user="root"
+    ),
+    "`skip_auth`": Policy(skip_auth=True, auto_login_user="root"),
+    "`skip_auth` and `auto_login`": Policy(skip_auth=True, auto_login=True, auto_login_user="root"),
+}
+
+AUTO_LOGIN_USERS: Mapping[str, Owner | None] = {
+    "active": ROOT,
+    "not active": Owner(id="root", name="root", is_active=False),
+    "no longer there": None,
+}
+
+
+def policy_table(requirement: Requirement) -> str:
+    """Who may pass on paths of one kind: what was presented, by mode."""
+    cells = {
+        credential: {mode: _outcome(decide(requirement, facts, policy, NOON)) for mode, policy in MODES.items()}
+        for credential, facts in CREDENTIALS.items()
+    }
+    return _grid("presented", cells, anything="anything")
+
+
+def auto_login_user_table() -> str:
+    """What becomes of a request without a key, by the state of the auto-login user."""
+    facts = {state: Facts(auto_login_user=owner) for state, owner in AUTO_LOGIN_USERS.items()}
+    modes = {mode: policy for mode, policy in MODES.items() if policy.excuses_keyless}
+    cells = {
+        state: {mode: _outcome(decide(Requirement.REQUIRED, known, policy, NOON)) for mode, policy in modes.items()}
+        for state, known in facts.items()
+    }
+    return _grid("auto-login user", cells, anything="whatever it is")
+
+
+def require_table() -> str:
+    """What `require` answers, by how the caller was let in."""
+    ada = Principal(id="ada", name="ada", scopes=frozenset({"flows:read"}))
+    boss = Principal(id="ada", name="ada", is_superuser=True)
+    callers: Mapping[str, Allowed | Anonymous] = {
+        "nobody, on an exempt or optional path": Anonymous(rule=Rule.OPTIONAL),
+        "a key with the scope `flows:read`": Allowed(rule=Rule.KEY, principal=ada),
+        "a key with the scope `*` of a superuser": Allowed(rule=Rule.KEY, principal=boss),
+        "signed in by the app, no superuser": Allowed(rule=Rule.IDENTIFIED, principal=SIGNED_IN),
+        "the auto-login user, no superuser": Allowed(rule=Rule.SKIP_AUTH, principal=Principal(id="root", name="root")),
+    }
+    needs = {
+        '`require("flows:read")`': Need(scopes=("flows:read",)),
+        '`require("flows:write")`': Need(scopes=("flows:write",)),
+        "`require(superuser=True)`": Need(superuser=True),
+        "`require(key=True)`": Need(key=True),
+    }
+    cells = {
+        caller: {need: _lack(lacking(asked, decision)) for need, asked in needs.items()}
+        for caller, decision in callers.items()
+    }
+    return _table(["let in as", *needs], [[caller, *row.values()] for caller, row in cells.items()])
+
+
+def refusals_table() -> str:
+    """What a refused caller learns, by reason."""
+    challenge = Challenge(header="x-api-key", query="x-api-key")
+    rows = []
+    for reason in Reason:
+        refusal = refusal_for(reason)
+        rows.append(
+            [
+                f"`{reason.name}`",
+                reason.value,
+                f"{refusal.status}",
+                f"`{refusal.code}`",
+                f"`{refusal.error}`" if refusal.error else "none" if _is_challenged(refusal, challenge) else "",
+            ]
+        )
+    return _table(["reason", "in words", "status", "`code`", "error in the challenge"], rows)
+
+
+def answers_table() -> str:
+    """The different answers, each with its problem document's sentence."""
+    answers = dict.fromkeys(refusal_for(reason) for reason in Reason)
+    return _table(
+        ["`code`", "status", "`detail`"],
+        [[f"`{refusal.code}`", f"{refusal.status}", refusal.detail] for refusal in answers],
+    )
+
+
+MEANINGS = {
+    "keyguard_meta": {
+        "name": "`schema` or `pepper`",
+        "value": "the number of the schema's version; the check value of the pepper that made digests last",
+    },
+    "keyguard_owners": {
+        "id": "a UUID, or what `add_owner` was given",
+        "name": "unique",
+        "is_active": "false refuses all of the owner's keys",
+        "is_superuser": "",
+        "password": "an Argon2id verifier",
+        "created_at": "",
+    },
+    "keyguard_keys": {
+        "id": "12 characters that may be shown",
+        "lookup": "the digest that the key is found by, with its scheme; unique",
+        "verifier": "what the key is verified against, with its scheme",
+        "owner_id": "the owner; the type of the app's own ids where it has its own user table",
+        "prefix": "what the key begins with, separator included",
+        "name": "for people",
+        "scopes": 'a JSON list; `["*"]` is all that the owner may do, `[]` nothing',
+        "networks": "a JSON list of CIDR networks; `[]` is anywhere",
+        "created_at": "",
+        "not_before": "",
+        "expires_at": "the key is good before this moment, and not at it",
+        "disabled_at": "",
+        "revoked_at": "",
+        "revoked_reason": "",
+    },
+}
+"""What each column holds, where its name does not say it."""
+
+
+def schema_table(name: str) -> str:
+    """The columns of one table, from the store's metadata."""
+    table: Table = SQLStore("sqlite+aiosqlite://").metadata.tables[name]
+    rows = []
+    for column in table.columns:
+        marks = ["primary key"] if column.primary_key else [] if not column.nullable else ["may be NULL"]
+        marks += [f"refers to `{key.target_fullname}`" for key in column.foreign_keys]
+        meaning = MEANINGS[name][column.name]
+        rows.append([f"`{column.name}`", f"{column.type!s}", "; ".join([*([meaning] if meaning else []), *marks])])
+    return _table(["column", "type", "what it holds"], rows)
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    **{f"policy-{kind.value}": lambda kind=kind: policy_table(kind) for kind in Requirement},
+    "policy-auto-login-user": auto_login_user_table,
+    "policy-require": require_table,
+    "refusals": refusals_table,
+    "answers": answers_table,
+    **{f"schema-{name}": lambda name=name: schema_table(name) for name in MEANINGS},
+}
+"""What ``{code-table}`` knows, by name."""
+
+
+def _outcome(decision: Decision) -> str:
+    rule = f"rule {RULES[decision.rule]}"
+    match decision:
+        case Allowed(noted=None):
+            return f"passes as {WHO[decision.principal.id]} ({rule})"
+        case Allowed():
+            return f"passes as {WHO[decision.principal.id]}, with a note in the log ({rule})"
+        case Anonymous():
+            return f"passes, anonymous ({rule})"
+        case Refused():
+            return f"{_answer(refusal_for(decision.reason))} ({rule})"
+
+
+def _lack(reason: Reason | None) -> str:
+    return "runs" if reason is None else _answer(refusal_for(reason))
+
+
+def _answer(refusal: Refusal) -> str:
+    return f"**{refusal.status}** `{refusal.code}`"
+
+
+def _is_challenged(refusal: Refusal, challenge: Challenge) -> bool:
+    return any(name == b"www-authenticate" for name, _ in refusal.headers(challenge, query_was_used=False))
+
+
+def _grid(corner: str, cells: Mapping[str, Mapping[str, str]], *, anything: str) -> str:
+    """Write a table of which neighbours that are equal, rows or columns, stand together."""
+    modes = list(next(iter(cells.values())))
+    columns = _runs(modes, key=lambda mode: [row[mode] for row in cells.values()])
+    rows = _runs(list(cells), key=lambda name: [cells[name][mode] for mode in modes])
+    heads = ["in every mode"] if len(columns) == 1 else [", or ".join(column) for column in columns]
+    labels = [anything] if len(rows) == 1 else [_list(row) for row in rows]
+    return _table(
+        [corner, *heads],
+        [[label, *(cells[row[0]][column[0]] for column in columns)] for label, row in zip(labels, rows, strict=True)],
+    )
+
+
+def _list(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else "<br>".join(f"• {name}" for name in names)
+
+
+def _runs(names: Sequence[str], key: Callable[[str], object]) -> list[list[str]]:
+    runs = [[names[0]]]
+    for before, name in pairwise(names):
+        if key(name) == key(before):
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    return runs
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
