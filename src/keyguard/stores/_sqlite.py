@@ -52,7 +52,7 @@ def prepare(engine: Engine) -> None:
             cursor.execute("PRAGMA foreign_keys=ON")
             cursor.close()
         except BaseException:
-            connection.close()  # The pool does not know it yet, and would leave its thread behind.
+            connection.close()  # SQLAlchemy 2.0 would leave it, and its thread, behind.
             raise
 
     event.listen(engine, "connect", connected)

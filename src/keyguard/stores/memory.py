@@ -135,5 +135,5 @@ class MemoryStore:
 
     def _key(self, key_id: str) -> KeyRecord:
         if key_id not in self._keys:
-            raise NotFound(f"there is no key with the id {key_id!r}")
+            raise NotFound("there is no key with that id")
         return self._keys[key_id]

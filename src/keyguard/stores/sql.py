@@ -347,7 +347,7 @@ class SQLStore:
             if _change(connection, statement):
                 return True
             if connection.execute(select(self._keys.c.id).where(self._keys.c.id == key_id)).first() is None:
-                raise NotFound(f"there is no key with the id {key_id!r}")
+                raise NotFound("there is no key with that id")
             return False
 
         return await self._write(change)
