@@ -205,7 +205,6 @@ NETWORK = "a network is written like"
         ({"expires_at": NOON + HOUR, "not_before": NOON + 2 * HOUR}, WINDOW),
         ({"entropy": lambda size: bytes(size - 1)}, "exactly 48 random bytes; not 47"),
     ],
-    ids=str,
 )
 async def test_mistakes_say_what_is_allowed(clock, mistake, sentence):
     """An argument that cannot be right raises, says what is allowed, and leaves no key behind."""
