@@ -1,0 +1,100 @@
+"""Starts an example as a person would, reads what it prints, and ends it with Ctrl-C."""
+
+import argparse
+import http.client
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@dataclass
+class Example:
+    """An example that runs: what it printed before it was ready, and when it has ended, what it wrote after that."""
+
+    printed: str
+    log: str = ""
+
+    @property
+    def calls(self):
+        """The curl lines."""
+        return [line.strip() for line in self.printed.splitlines() if line.lstrip().startswith("curl ")]
+
+    @property
+    def keys(self):
+        """The keys that it shows."""
+        return set(re.findall(r"[a-z]+_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}", self.printed))
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A context that runs an example in `tmp_path`, and in the end sees it go without complaint."""
+
+    @contextmanager
+    def start(path):
+        with subprocess.Popen(
+            [sys.executable, EXAMPLES / path, "--port", str(free_port())],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            try:
+                example = Example("")
+                for line in process.stdout:
+                    example.printed += line
+                    if "Uvicorn running on" in line:
+                        break
+                else:
+                    pytest.fail(f"it did not start:\n{example.printed}")
+                yield example
+                process.send_signal(signal.SIGINT)  # As Ctrl-C does.
+                example.log, _ = process.communicate(timeout=30)
+            finally:
+                process.kill()
+        assert process.returncode == 0
+        assert "Application shutdown complete." in example.log
+        assert "Traceback" not in example.printed + example.log
+
+    return start
+
+
+def call(line):
+    """Do what a curl line says, by curl if it is there: the status and the body of the answer."""
+    if shutil.which("curl"):
+        command = [*shlex.split(line), "--silent", "--write-out", "\n%{http_code}"]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        body, _, status = answer.rpartition("\n")
+        return int(status), body
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-i", action="store_true")
+    parser.add_argument("-X", default="GET")
+    parser.add_argument("-H", action="append", default=[])
+    parser.add_argument("url", type=urlsplit)
+    said = parser.parse_args(shlex.split(line)[1:])
+    target = said.url.path + (f"?{said.url.query}" if said.url.query else "")
+    with closing(http.client.HTTPConnection(said.url.netloc)) as connection:
+        connection.request(said.X, target, headers=dict(header.split(": ") for header in said.H))
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+@pytest.fixture(name="call")
+def call_fixture():
+    return call
