@@ -11,7 +11,7 @@ __all__ = ["Journal", "loggable_path", "logger"]
 
 logger = logging.getLogger("keyguard")
 
-_KEY_LIKE = re.compile(r"[A-Za-z0-9_-]{40,}")
+_KEY_LIKE = re.compile(r"[A-Za-z0-9_%-]{40,}")  # Encoded or not.
 _MOST_CHARACTERS = 200
 
 

@@ -170,7 +170,7 @@ async def get(store: KeyRegistry, key_id: str) -> KeyRecord:
     """Return a key, in whatever state. Raises `NotFound` if there is none with that id."""
     record = await store.get_key(key_id)
     if record is None:
-        raise NotFound(f"no key has the id {key_id!r}")
+        raise NotFound("no key has that id")  # Not quoted: a whole key may have been given in its place.
     return record
 
 
