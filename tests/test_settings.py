@@ -17,6 +17,9 @@ from keyguard.settings import DEFAULT_METHODS, MAX_KEY_BYTES, KeyFormat, Keyring
 class PlainHasher:
     """The least that a hasher has."""
 
+    def __repr__(self):
+        return "PlainHasher()"
+
     def hash(self, secret):
         return secret.hex()
 
