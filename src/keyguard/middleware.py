@@ -7,7 +7,7 @@ in `keyguard.policy`, and how facts are gathered in `keyguard.authenticator`.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -44,6 +44,8 @@ from keyguard.settings import Policy
 
 __all__ = ["KeyGuard"]
 
+_Guard = TypeVar("_Guard")
+
 _NOBODY = AnonymousUser()
 _NO_RIGHTS = Auth()
 
@@ -71,13 +73,15 @@ class _Misconfigured:
 class _ReportedAtStartup(type):
     """Lets a mistake in `KeyGuard`'s arguments fail the start-up, where raising it would hide it."""
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __call__(cls: type[_Guard], *args: Any, **kwargs: Any) -> _Guard:
+        # With any other return type, pyright would take whatever is given for right.
         try:
-            return super().__call__(*args, **kwargs)
+            guard: _Guard = type.__call__(cls, *args, **kwargs)
         except (ConfigurationError, TypeError) as mistake:
             if not _in_event_loop():
                 raise
-            return _Misconfigured(mistake)
+            return cast("_Guard", _Misconfigured(mistake))
+        return guard
 
 
 def _in_event_loop() -> bool:

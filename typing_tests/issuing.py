@@ -1,0 +1,49 @@
+"""The calls of `lifecycle`, over every store that can keep a change."""
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from typing import assert_type
+
+from keyguard import ApiKey, KeyRecord, Keyring, Owner, lifecycle
+from keyguard.ports import KeyRegistry
+from keyguard.stores.memory import MemoryStore
+from keyguard.stores.sql import SQLStore
+from keyguard.stores.static import StaticStore
+from keyguard.testing import FrozenClock
+
+
+async def issue(store: SQLStore) -> str:
+    await store.create_schema()
+    ada = await store.find_owner("ada") or await lifecycle.add_owner(store, "ada", is_superuser=True)
+    assert_type(ada, Owner)
+    issued = await lifecycle.issue(
+        store,
+        ada,
+        name="laptop",
+        scopes=["flows:read"],
+        networks=["192.0.2.0/24", ip_network("2001:db8::/32")],
+        expires_at=datetime.now(UTC) + timedelta(days=1),
+    )
+    assert_type(issued, lifecycle.Issued)
+    assert_type(issued.key, ApiKey)
+    assert_type(issued.record, KeyRecord)
+    return issued.key.reveal()
+
+
+async def administer(store: KeyRegistry, key_id: str) -> None:
+    assert_type(await lifecycle.get(store, key_id), KeyRecord)
+    assert_type(await lifecycle.list_keys(store, "owner-1"), list[KeyRecord])
+    assert_type(await lifecycle.revoke(store, key_id, reason="leaked"), bool)
+    assert_type(await lifecycle.adopt(store, "owner-1", "sk-…"), KeyRecord)
+    assert_type(await lifecycle.verify_password(store, "ada", "…"), Owner | None)
+    assert_type(lifecycle.mint(Keyring()), tuple[ApiKey, str])
+    await lifecycle.disable(store, key_id, clock=FrozenClock())
+    await lifecycle.deactivate(store, "owner-1")
+
+
+async def mistakes(store: MemoryStore, static: StaticStore) -> None:
+    await lifecycle.issue(static, "ada")  # type: ignore[arg-type]  # It can keep no change.
+    await lifecycle.issue(store, 1)  # type: ignore[arg-type]  # An owner's id is a text.
+    await lifecycle.issue(store, "1", expires_at=3600)  # type: ignore[arg-type]  # A time, not a number of seconds.
+    await lifecycle.revoke(store, "1", "leaked")  # type: ignore[call-arg]  # The reason is given by name.
