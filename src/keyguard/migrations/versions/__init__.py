@@ -1,0 +1,1 @@
+"""One file for each revision; once released, a file does not change."""
