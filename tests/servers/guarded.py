@@ -2,6 +2,9 @@
 
 Each endpoint reports its name and what it saw. Names that begin with "open" may answer without a key, those that begin
 with "guarded" never. Beside each open path stands something guarded that a careless rule would open with it.
+
+Each entry of the policy has an owner among the routes: a tree of static files does not own the path it is mounted at,
+nor does a route for GET own POST, so that a catch-all would answer there.
 """
 
 import asyncio
@@ -33,7 +36,7 @@ POLICY = Policy(
         "/health",
         PathRule(path="/login", methods=frozenset({"GET"})),
         "/tree/*",
-        "/static/*",
+        PathRule(path="/static/*", methods=frozenset({"GET", "HEAD"})),
         "/docs/",
         PathRule(path="/live/*", websocket=True),
     ],
@@ -157,6 +160,7 @@ def starlette_routes():
         Route("/login", Endpoint("open login"), methods=["GET"]),
         Route("/tree", Endpoint("open tree")),
         Mount("/tree", Endpoint("open tree")),
+        Route("/static", Endpoint("open static")),
         Mount("/static", StaticFiles(directory=PUBLIC)),
         Mount("/files", StaticFiles(directory=PUBLIC.parent)),
         Route("/docs/", Endpoint("open docs")),
@@ -189,7 +193,7 @@ def _route(path, scope):
         return "open live" if path.startswith("/live/") else "guarded socket"
     if path == "/login" and scope["method"] == "GET":
         return "open login"
-    if path in {"/health", "/docs/", "/tree", "/feed", "/live"}:
+    if path in {"/health", "/docs/", "/tree", "/static", "/feed", "/live"}:
         return f"open {path.strip('/')}"
     for open_tree in ("/tree/", "/static/", "/live/"):
         if path.startswith(open_tree):
@@ -227,6 +231,7 @@ def bare_fastapi(**arguments):
             await websocket.send_json(report(name, websocket.scope))
             await websocket.close()
 
+    add("/static", "open static")
     app.mount("/static", StaticFiles(directory=PUBLIC))
     add("/health", "open health")
     add("/health/{rest:path}", "guarded below health")
@@ -278,6 +283,7 @@ def bare_litestar():
         openapi_config=None,
         route_handlers=[
             create_static_files_router("/static", [PUBLIC]),
+            add("/static", "open static"),
             add("/health", "open health"),
             add("/health/{rest:path}", "guarded below health"),
             add("/login", "open login", ["GET"]),
@@ -315,7 +321,10 @@ def bare_quart():
     add("/health/<path:rest>", "guarded below health")
     add("/login", "open login", ["GET"])
     add("/login", "guarded login", ["POST", "PUT", "PATCH", "DELETE"])
+    add("/static", "open static")
+    add("/static/", "open static")
     add("/tree", "open tree")
+    add("/tree/", "open tree")
     add("/tree/<path:rest>", "open tree")
     add("/docs/", "open docs")
     add("/feed", "open feed")

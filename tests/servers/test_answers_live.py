@@ -88,7 +88,7 @@ def test_each_refusal_has_its_status(port, send):
         (f"/anything?x-api-key={key_of('good')}", 200),
         (f"/health?x-api-key={key_of('good')}", 200),
         (f"/feed?x-api-key={key_of('good')}", 200),
-        (f"/static/app.js?x-api-key={key_of('good')}", 200),
+        (f"/static/a.js?x-api-key={key_of('good')}", 200),
         (f"/flows?x-api-key={key_of('limited')}", 403),
         (f"/anything?x-api-key={key_of('good')}&x-api-key=", 400),
         (f"/anything?X-Api-Key={key_of('good')}", 400),

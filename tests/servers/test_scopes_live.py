@@ -226,7 +226,7 @@ OPEN = {
     "/docs/": "open docs",
     "/login": "open login",
     "/feed": "open feed",
-    "/static/app.js": None,  # A file.
+    "/static/a.js": None,  # A file.
 }
 CLOSED = [
     "/",
@@ -278,7 +278,7 @@ CLOSED = [
     "/static/%2e%2e/secret.txt",
     "/static/..%2fsecret.txt",
     "/static/..%5csecret.txt",
-    "/static//app.js",
+    "/static//a.js",
     "/files/secret.txt",
     "/anything?/health",
     "/anything?x=/health",
@@ -308,7 +308,7 @@ def test_an_open_tree_is_open_to_the_longest_path(port):
 
 def test_a_static_tree_serves_what_is_in_it(port):
     """The open one its files, the guarded one its own, to those who have a key."""
-    assert ask(port, "/static/app.js").body == b'console.log("open")\n'
+    assert ask(port, "/static/a.js").body == b'console.log("open")\n'
     assert ask(port, "/files/secret.txt", GOOD).body == b"guarded secret\n"
 
 
