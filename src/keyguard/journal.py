@@ -9,7 +9,7 @@ from keyguard.model import Allowed, Decision, Event, KeyRecord, Reason, Refused
 
 __all__ = ["Journal", "loggable_path", "logger"]
 
-logger = logging.getLogger("keyguard")
+logger: logging.Logger = logging.getLogger("keyguard")
 
 _KEY_LIKE = re.compile(r"[A-Za-z0-9_%-]{40,}")  # Encoded or not.
 _MOST_CHARACTERS = 200

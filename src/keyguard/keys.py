@@ -17,7 +17,7 @@ The lengths are the version of this format: another one has another length, so t
 import hmac
 import re
 import zlib
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 from keyguard.errors import ConfigurationError, InvalidKey
 from keyguard.settings import MAX_KEY_BYTES, Keyring
@@ -70,7 +70,7 @@ class Plaintext:
             return NotImplemented
         return hmac.compare_digest(*(key.reveal().encode(errors="surrogatepass") for key in (self, other)))
 
-    __hash__ = None  # type: ignore[assignment]  # What Python itself does beside __eq__, said aloud.
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # What Python itself does beside __eq__, said aloud.
 
     def __getstate__(self) -> NoReturn:
         """Refuse: pickle, copy and deepcopy all begin here."""

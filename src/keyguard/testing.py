@@ -47,7 +47,7 @@ class FrozenClock:
     """A `keyguard.ports.Clock` that stands still until it is told to go on."""
 
     def __init__(self, at: datetime = NOON) -> None:
-        self.now = at
+        self.now: datetime = at
 
     def __call__(self) -> datetime:
         """Return the time at which the clock stands."""

@@ -26,7 +26,7 @@ class MemoryStore:
 
     def __init__(self, *, keyring: Keyring = Keyring()) -> None:  # noqa: B008 A frozen value is safe to share.
         self.keyring = keyring
-        self.is_open = False
+        self.is_open: bool = False
         self._owners: dict[str, Owner] = {}
         self._passwords: dict[str, str | None] = {}
         self._keys: dict[str, KeyRecord] = {}

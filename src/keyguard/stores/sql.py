@@ -125,9 +125,9 @@ class SQLStore:
     ) -> None:
         self.keyring = keyring
         self.users = users
-        self.is_open = False
+        self.is_open: bool = False
         self._database = Database(url)
-        self.concurrency = self._database.concurrency
+        self.concurrency: int = self._database.concurrency
         self._lock = asyncio.Lock()
         self._schema = Schema.build(users.key_type if users else None)
         self._keys = self._schema.keys

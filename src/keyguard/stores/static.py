@@ -74,7 +74,7 @@ class StaticStore:
         keyring: Keyring = Keyring(),  # noqa: B008 A frozen value is safe to share.
     ) -> None:
         self.keyring = keyring
-        self.is_open = False
+        self.is_open: bool = False
         self._stamp: tuple[int, int, int] | None = None
         if isinstance(entries, Mapping):
             self._path = None
