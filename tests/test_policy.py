@@ -452,7 +452,9 @@ def test_a_key_acts_as_its_owner(found):
 
 @pytest.mark.parametrize("superuser", [True, False])
 @pytest.mark.parametrize(
-    "scopes", [{"*"}, {"*", "flows:read"}, {"flows:*"}, {"superuser"}, {"*", "superuser"}, set()], ids=str
+    "scopes",
+    [{"*"}, {"*", "flows:read"}, {"flows:*"}, {"superuser"}, {"*", "superuser"}, set()],
+    ids=lambda scopes: " ".join(sorted(scopes)) or "none",
 )
 def test_no_scope_but_the_star_makes_a_superuser(superuser, scopes):
     """A key with named scopes is no superuser's key, whoever made it, and a row that says `superuser` lies."""

@@ -219,7 +219,7 @@ class Attach:
         (Auth(), "authenticated", False),
         (Auth(), "flows:read", False),
     ],
-    ids=str,
+    ids=lambda value: str(list(value.scopes) if isinstance(value, Auth) else value),
 )
 def test_starlettes_requires_asks_by_pattern(auth, asked, passes):
     """Starlette's `@requires` lets an endpoint run exactly where its scopes are covered, and answers 403 elsewhere."""
