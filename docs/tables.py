@@ -175,7 +175,7 @@ def answers_table() -> str:
 MEANINGS = {
     "keyguard_meta": {
         "name": "`schema` or `pepper`",
-        "value": "the number of the schema's version; the check value of the pepper that made digests last",
+        "value": "the number of the schema's version; the check value of the pepper that made digests last, or nothing",
     },
     "keyguard_owners": {
         "id": "a UUID, or what `add_owner` was given",

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import configparser
 import http.client
 import importlib
 import importlib.util
@@ -27,6 +28,7 @@ import keyguard
 from keyguard import Argon2Hasher, KeyFormat, KeyGuard, Keyring, PathRule, Policy, Reason, Rule
 from keyguard.clock import utc_now
 from keyguard.keys import scanner_pattern
+from keyguard.migrations import SCRIPT_LOCATION
 from keyguard.model import Allowed, Anonymous, Event, Requirement
 from keyguard.policy import decide
 from keyguard.refusals import refusal_for
@@ -38,9 +40,10 @@ DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 
 NOT_RUN = {
-    "sh": "installs packages, or is a server's command line that `test_readme` or the tutorial's test looks at",
+    "sh": "installs packages; the README's commands have tests of their own below",
     "text": "shows a form or a picture; the tutorial's are looked for in its server's log",
     "json": "is read as JSON",
+    "ini": "is read as an alembic.ini",
     "console": "only in the tutorial, whose test runs it",
     "{include}": "a directive of MyST",
     "{warning}": "prose",
@@ -142,6 +145,10 @@ def test_every_other_block_has_a_reason():
             assert info == "python" or info in NOT_RUN, (page, text)
             if info == "console":
                 assert page.name == "tutorial.md"
+            if info == "ini":
+                section = configparser.ConfigParser()
+                section.read_string(text)
+                assert section["keyguard"]["script_location"] == SCRIPT_LOCATION
             if info == "json":
                 assert ast.literal_eval(text)["code"] in {refusal_for(reason).code for reason in Reason}
 
@@ -383,6 +390,7 @@ def documented_names():
         "keyguard.stores.static",
         "keyguard.stores.sql",
         "keyguard.fastapi",
+        "keyguard.migrations",
         "keyguard.testing",
         "keyguard.ports",
     ],
