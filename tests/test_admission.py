@@ -125,6 +125,25 @@ async def test_sixty_four_may_wait():
     await asyncio.gather(*tasks)
 
 
+async def test_the_bound_stays_when_calls_have_come_and_gone():
+    """However many calls have ended, well or not, as many may run and wait as before."""
+    admission = Admission(at_once=1, waiting=0)
+    for call in (answer, answer, fail):
+        await asyncio.gather(admission.run(call), return_exceptions=True)
+    await settle()
+    held = Held()
+    task = await begin(admission, held)
+    with pytest.raises(Overloaded):
+        await admission.run(answer)
+    held.go.set()
+    await task
+
+
+def test_the_deadline_is_two_seconds():
+    """Without other arguments a call is given up after two seconds."""
+    assert Admission(at_once=1)._seconds == 2.0
+
+
 async def test_a_call_that_takes_too_long_is_given_up():
     """After the deadline the caller gets `StoreUnavailable`, and the call is cancelled."""
     held = Held()
