@@ -205,6 +205,11 @@ async def bare_plain(scope, receive, send):
     await Endpoint(_route(scope["path"], scope))(scope, receive, send)
 
 
+async def bare_raw(scope, receive, send):
+    """Route by the path as it was sent, to which an encoded letter is another letter."""
+    await Endpoint(_route(scope["raw_path"].decode("latin-1"), scope))(scope, receive, send)
+
+
 async def bare_lenient(scope, receive, send):
     """Route as a careless app does, which undoes whatever somebody may have done to a path."""
     path = posixpath.normpath("/" + unquote(scope["path"]).split(";")[0].replace("\\", "/").lower().strip("/"))
@@ -401,6 +406,12 @@ def slashes():
     return wrapped(Starlette(routes=[Route("/slash/", Endpoint("guarded slash"))]))
 
 
+def rooted_out():
+    """With an entry that a path could only equal by bringing the root along."""
+    policy = Policy(exempt=[*POLICY.exempt, f"{ROOT}/open"])
+    return starlette(policy=policy, root_path=ROOT, root_in_path=False)
+
+
 def without_denial():
     """As under a server that cannot answer a handshake with a response."""
     guarded = wrapped(bare_starlette())
@@ -420,6 +431,7 @@ def twice():
 SHAPES = {
     "starlette": starlette,
     "plain": lambda: wrapped(bare_plain),
+    "raw": lambda: wrapped(bare_raw),
     "lenient": lambda: wrapped(bare_lenient),
     "fastapi": fastapi,
     "fastapi-rooted": fastapi_rooted,
@@ -436,13 +448,10 @@ SHAPES = {
     "bearer": lambda: starlette(bearer=True),
     "no-query": lambda: starlette(query=None),
     "rooted-in": lambda: starlette(root_path=ROOT),
-    "rooted-out": lambda: starlette(root_path=ROOT, root_in_path=False),
+    "rooted-out": rooted_out,
     "rooted-wrong": lambda: starlette(root_path="/other"),
     "bare": bare_starlette,
 }
-ROUTERS = ("starlette", "plain", "lenient", "fastapi", "litestar", "quart", "mounted", "fastapi-rooted")
-"""The shapes that differ in how they find an endpoint."""
-
 app_of = cache(lambda shape: SHAPES[shape]())
 
 
