@@ -1,7 +1,7 @@
 """KeyGuard as an ASGI app sees it: what reaches the app, what is answered instead, and what is left in the scope."""
 
 import asyncio
-import logging
+import inspect
 from datetime import timedelta
 
 import pytest
@@ -703,7 +703,6 @@ async def test_root_path_that_was_not_declared(app, store, caplog):
 
 async def test_start_says_that_query_keys_are_on(app, store, caplog):
     """Start-up says once that keys are accepted in the query, and query=None ends that."""
-    caplog.set_level(logging.INFO, "keyguard")
     guarded = guard(app, store)
     await get(guarded)
     await get(guarded)
@@ -767,6 +766,14 @@ async def test_misconfigured_goes_nowhere_with_other_scopes(app, store):
     broken = KeyGuard(app, store=store, header="")
     await broken({"type": "timer"}, None, None)
     assert app.scopes == []
+
+
+def test_the_signature_is_the_constructors():
+    """What help() shows of KeyGuard are its arguments."""
+    parameters = inspect.signature(KeyGuard).parameters
+    assert next(iter(parameters)) == "app"
+    assert parameters["header"].default == "x-api-key"
+    assert "kwargs" not in parameters
 
 
 def test_keyring_prefixes_are_bearer_prefixes(app):

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 from starlette.applications import Starlette
 
-from keyguard import KeyGuard, KeyRecord, Keyring, Owner
-from keyguard.model import Found
+from keyguard import Found, KeyGuard, KeyRecord, Keyring, Owner
 from keyguard.ports import KeyRegistry, KeyStore
 from keyguard.stores.memory import MemoryStore
 from keyguard.stores.sql import SQLStore

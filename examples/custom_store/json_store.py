@@ -13,8 +13,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from keyguard import KeyRecord, Keyring, Owner, StoreUnavailable
-from keyguard.model import Found
+from keyguard import Found, KeyRecord, Keyring, Owner, StoreUnavailable
 
 TIMES = ("created_at", "not_before", "expires_at", "disabled_at", "revoked_at")
 

@@ -32,7 +32,7 @@ from keyguard.errors import (
 from keyguard.hashing import Argon2Hasher
 from keyguard.keys import ApiKey
 from keyguard.middleware import KeyGuard
-from keyguard.model import AnonymousUser, Auth, Event, KeyRecord, Owner, Principal, Reason, Rule, Scopes, Source
+from keyguard.model import AnonymousUser, Auth, Event, Found, KeyRecord, Owner, Principal, Reason, Rule, Scopes, Source
 from keyguard.refusals import Refusal
 from keyguard.settings import KeyFormat, Keyring, PathRule, Policy
 
@@ -45,6 +45,7 @@ __all__ = [
     "ConfigurationError",
     "Conflict",
     "Event",
+    "Found",
     "InvalidKey",
     "KeyFormat",
     "KeyGuard",

@@ -5,6 +5,7 @@ in `keyguard.policy`, and how facts are gathered in `keyguard.authenticator`.
 """
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
@@ -82,6 +83,12 @@ class _ReportedAtStartup(type):
                 raise
             return cast("_Guard", _Misconfigured(mistake))
         return guard
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """What `help` and `inspect` show: the arguments of the constructor, not of the call above."""
+        own = inspect.signature(cls.__init__)
+        return own.replace(parameters=list(own.parameters.values())[1:], return_annotation=cls)
 
 
 def _in_event_loop() -> bool:
@@ -195,7 +202,7 @@ class KeyGuard(metaclass=_ReportedAtStartup):
                 self._policy.auto_login_user,
             )
         if self._sources.query is not None:
-            logger.info(
+            logger.warning(
                 "keys are accepted in the query parameter %r; what stands in front of this server "
                 "(proxies, load balancers) may log them; query=None ends that",
                 self._sources.query,

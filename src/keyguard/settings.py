@@ -23,6 +23,7 @@ __all__ = [
     "Keyring",
     "PathRule",
     "Policy",
+    "is_canonical",
 ]
 
 MAX_KEY_BYTES = 512
