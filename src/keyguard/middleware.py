@@ -87,7 +87,7 @@ class _ReportedAtStartup(type):
     @property
     def __signature__(cls) -> inspect.Signature:
         """What `help` and `inspect` show: the arguments of the constructor, not of the call above."""
-        own = inspect.signature(cls.__init__)
+        own = inspect.signature(cls.__init__)  # type: ignore[misc]  # Only shown, never called.
         return own.replace(parameters=list(own.parameters.values())[1:], return_annotation=cls)
 
 
