@@ -457,6 +457,14 @@ async def test_on_refused_replaces_the_answer(app, store):
     assert (await get(guard(app, store, on_refused=lambda scope, refusal: None))).status == 401
 
 
+async def test_on_refused_sees_no_identity_from_outside(app, store):
+    """What the layers outside say of the caller is gone from the scope before a refusal is answered, too."""
+    seen = []
+    guarded = guard(app, store, on_refused=lambda scope, refusal: seen.append({*scope}))
+    await get(guarded, user="mallory", auth="all", keyguard="outer")
+    assert not seen[0] & {"user", "auth", "keyguard"}
+
+
 async def test_on_refused_with_a_plain_asgi_app(app, store):
     """on_refused may return any ASGI app, for WebSockets too."""
 
