@@ -7,6 +7,7 @@ from the environment. A third set of arguments, where to look for keys and how t
 import hmac
 import re
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
@@ -211,7 +212,7 @@ class PathRule:
     """
 
     path: str
-    methods: frozenset[str] = DEFAULT_METHODS
+    methods: AbstractSet[str] = DEFAULT_METHODS
     websocket: bool = False
 
     def __post_init__(self) -> None:
