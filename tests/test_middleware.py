@@ -457,6 +457,26 @@ async def test_on_refused_replaces_the_answer(app, store):
     assert (await get(guard(app, store, on_refused=lambda scope, refusal: None))).status == 401
 
 
+async def test_on_refused_keeps_what_every_refusal_has(app, store):
+    """A replaced answer gets the header fields that it lacks: no-store always, the challenge where it is a 401."""
+
+    def hook(scope, refusal):
+        if scope["path"] == "/403":
+            return PlainTextResponse("no", 403)
+        return PlainTextResponse("no", refusal.status, headers={"Cache-Control": "private"})
+
+    guarded = guard(app, store, on_refused=hook, bearer=True)
+    forbidden = await get(guarded, "/403", query=b"x-api-key=kg_bad")
+    assert forbidden.header("cache-control") == ["no-store"]
+    assert forbidden.header("referrer-policy") == ["no-referrer"]
+    assert forbidden.header("www-authenticate") == []
+    assert forbidden.header("content-type") == ["text/plain; charset=utf-8"]
+    unauthorized = await get(guarded)
+    assert unauthorized.header("cache-control") == ["private"]
+    assert len(unauthorized.header("www-authenticate")) == 2
+    assert len((await connect(guarded)).header("www-authenticate")) == 1
+
+
 async def test_on_refused_sees_no_identity_from_outside(app, store):
     """What the layers outside say of the caller is gone from the scope before a refusal is answered, too."""
     seen = []

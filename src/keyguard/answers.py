@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
+from http import HTTPStatus
 from typing import cast
 
 from starlette.responses import Response
@@ -25,7 +26,8 @@ class Answerer:
         challenge: where a 401 says that a key is expected.
         on_refused: given the scope and the `Refusal`, returns an ASGI app (any Starlette response) that answers, or
             None for the usual answer. It may be async. If it raises or returns anything else, that is logged and the
-            usual answer is given.
+            usual answer is given. Header fields that every refusal has (`Cache-Control`, for a 401 the challenge …)
+            are added where its answer lacks them.
     """
 
     def __init__(self, challenge: Challenge, on_refused: OnRefused | None) -> None:
@@ -46,7 +48,7 @@ class Answerer:
             send = _as_denial(send)
         replacement = await self._replacement(refusal, scope)
         if replacement is not None:
-            await replacement(scope, receive, send)
+            await replacement(scope, receive, _completing(send, headers))
         else:
             await _send(refusal, headers, scope, send)
 
@@ -88,11 +90,26 @@ async def _send(refusal: Refusal, headers: Headers, scope: Scope, send: Send) ->
     await send({"type": "http.response.body", "body": body})
 
 
+def _completing(send: Send, fields: Headers) -> Send:
+    """Add to an answer what it lacks of `fields`: not what describes a body, and a challenge only to a 401."""
+
+    async def sending(message: Message) -> None:
+        if message["type"].endswith("http.response.start"):
+            headers = list(message.get("headers", ()))
+            unwanted = {b"content-type", b"content-length", *(name.lower() for name, _ in headers)}
+            if message["status"] != HTTPStatus.UNAUTHORIZED:
+                unwanted.add(b"www-authenticate")
+            message = {**message, "headers": headers + [field for field in fields if field[0] not in unwanted]}
+        await send(message)
+
+    return sending
+
+
 def _as_denial(send: Send) -> Send:
     """Send what is meant for HTTP as the WebSocket Denial Response of the ASGI specification."""
 
     async def denying(message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"].endswith("http.response.start"):
             message = {**message, "headers": _with_one_challenge(message.get("headers", ()))}
         if message["type"].startswith("http.response."):
             message = {**message, "type": f"websocket.{message['type']}"}

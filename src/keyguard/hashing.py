@@ -20,7 +20,7 @@ from threading import BoundedSemaphore
 from typing import TypeVar
 
 from argon2 import PasswordHasher, Type
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
 from keyguard.errors import ConfigurationError, Overloaded
 from keyguard.keys import Plaintext
@@ -67,10 +67,13 @@ class Argon2Hasher:
         return self._hasher.hash(secret)
 
     def verify(self, verifier: str, secret: bytes) -> bool:
-        """Tell whether `verifier` was made from `secret`; False as well for what is no Argon2 verifier."""
+        """Tell whether `verifier` was made from `secret`; False as well for what is no Argon2 verifier.
+
+        Raises what argon2-cffi raises where it could not be computed, for want of memory say: that is no answer.
+        """
         try:
             return self._hasher.verify(verifier, secret)
-        except (VerificationError, InvalidHashError, UnicodeEncodeError):
+        except (VerifyMismatchError, InvalidHashError, UnicodeEncodeError):
             return False
 
     def needs_rehash(self, verifier: str) -> bool:

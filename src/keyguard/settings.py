@@ -45,8 +45,8 @@ DEFAULT_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 class Hasher(Protocol):
     """A slow hash for secrets that people chose, such as `keyguard.hashing.Argon2Hasher`.
 
-    The methods may take their time: they are called in a thread of their own. A verifier carries its scheme and its
-    parameters, so that old ones go on verifying when the parameters change.
+    `hash` and `verify` may take their time: they are called in a thread of their own. A verifier carries its scheme and
+    its parameters, so that old ones go on verifying when the parameters change.
     """
 
     def hash(self, secret: bytes) -> str:
@@ -58,7 +58,7 @@ class Hasher(Protocol):
         ...
 
     def needs_rehash(self, verifier: str) -> bool:
-        """Tell whether `verifier` was made with other parameters than a new one would be."""
+        """Tell whether `verifier` was made with other parameters than a new one would be; without waiting."""
         ...
 
 
