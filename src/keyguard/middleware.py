@@ -4,11 +4,8 @@ Translation only: what a path asks is said in `keyguard.rules`, where keys are f
 in `keyguard.policy`, and how facts are gathered in `keyguard.authenticator`.
 """
 
-import asyncio
-import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +18,7 @@ from keyguard.errors import ConfigurationError, StoreUnavailable
 from keyguard.extract import Extraction, Sources
 from keyguard.journal import Journal, loggable_path, logger
 from keyguard.lifespan import run_lifespan
+from keyguard.misconfigured import ReportedAtStartup
 from keyguard.model import (
     Allowed,
     Anonymous,
@@ -32,7 +30,6 @@ from keyguard.model import (
     IPAddress,
     Presented,
     Principal,
-    Reason,
     Refused,
     Requirement,
     Rule,
@@ -45,61 +42,11 @@ from keyguard.settings import Policy
 
 __all__ = ["KeyGuard"]
 
-_Guard = TypeVar("_Guard")
-
 _NOBODY = AnonymousUser()
 _NO_RIGHTS = Auth()
 
 
-class _Misconfigured:
-    """Stands where a `KeyGuard` with a mistake in its arguments would: nothing starts, nothing passes."""
-
-    def __init__(self, mistake: Exception) -> None:
-        self._sentence = f"KeyGuard cannot be set up: {mistake}"
-        self._answerer = Answerer(Challenge(), None)
-        logger.critical("%s", self._sentence)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Fail the lifespan with the mistake's sentence, and every request with 503."""
-        if scope["type"] == "lifespan":
-            await receive()
-            await send({"type": "lifespan.startup.failed", "message": self._sentence})
-        elif scope["type"] in {"http", "websocket"}:
-            # Nobody knows where this request has its key, if it has one: an access log must not find it.
-            scope["headers"], scope["query_string"] = [], b""
-            unavailable = refusal_for(Reason.UNAVAILABLE)
-            await self._answerer.answer(unavailable, scope, receive, send, query_was_used=False)
-
-
-class _ReportedAtStartup(type):
-    """Lets a mistake in `KeyGuard`'s arguments fail the start-up, where raising it would hide it."""
-
-    def __call__(cls: type[_Guard], *args: Any, **kwargs: Any) -> _Guard:
-        # With any other return type, pyright would take whatever is given for right.
-        try:
-            guard: _Guard = type.__call__(cls, *args, **kwargs)
-        except (ConfigurationError, TypeError) as mistake:
-            if not _in_event_loop():
-                raise
-            return cast("_Guard", _Misconfigured(mistake))
-        return guard
-
-    @property
-    def __signature__(cls) -> inspect.Signature:
-        """What `help` and `inspect` show: the arguments of the constructor, not of the call above."""
-        own = inspect.signature(cls.__init__)  # type: ignore[misc]  # Only shown, never called.
-        return own.replace(parameters=list(own.parameters.values())[1:], return_annotation=cls)
-
-
-def _in_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
-class KeyGuard(metaclass=_ReportedAtStartup):
+class KeyGuard(metaclass=ReportedAtStartup):
     """Guards an ASGI app with API keys: ``app.add_middleware(KeyGuard, store=store, policy=Policy(...))``.
 
     HTTP requests and WebSockets are judged by `policy`; a refused one never reaches the app. What the app finds in the
