@@ -604,6 +604,22 @@ async def test_inner_guard_applies_its_own_policy(app, store, key):
     assert app.scope["user"].name == "bob"
 
 
+async def test_inner_guard_judges_what_the_outer_one_let_pass(app, store):
+    """A key that the outer guard passed over is judged further in by what is known there."""
+    key = (await lifecycle.issue(store, "1", networks=["203.0.113.0/24"])).key.reveal()
+    loose = Policy(skip_auth=True, auto_login_user="root")
+    both = guard(guard(app, store, trusted_hops=1), store, policy=loose)
+    assert (await get(both, headers=[("x-api-key", key), ("x-forwarded-for", "203.0.113.9")])).status == 200
+    access = app.scope["keyguard"]
+    assert (access.rule, access.source, app.scope["user"].name) == (Rule.KEY, Source.HEADER, "ada")
+
+
+async def test_inner_guard_sees_ambiguity_in_its_own_place(app, store, key):
+    """A lookalike that only the guard further in looks for makes the request ambiguous there."""
+    outer = guard(guard(app, store, query="token"), store, query=None)
+    assert (await get(outer, headers=[("x-api-key", key)], query=b"TOKEN=1")).status == 400
+
+
 async def test_inner_guard_sees_its_own_place(app, store, key):
     """A guard further in that looks elsewhere judges what it finds there."""
     outer = guard(guard(app, store, header="x-inner"), store)

@@ -31,6 +31,8 @@ class Access:
     key_id: str | None = None
     key_name: str | None = None
     source: Source | None = None
+    sources: tuple[Source, ...] = field(repr=False)
+    """Where keys were presented, whatever came of them."""
     decision: Allowed | Anonymous = field(repr=False)
     facts: Facts = field(repr=False)
     store: object = field(repr=False)

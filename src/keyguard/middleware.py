@@ -186,7 +186,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
         presented = self._sources.extract(scope["headers"], scope.get("query_string", b""))
         self._take_out(presented, scope)
         address = client_address(scope.get("client"), scope["headers"], trusted_hops=self._trusted_hops)
-        outer = None if presented.candidates else self._outer(scope)
+        outer = None if presented.candidates or presented.is_ambiguous else self._outer(scope)
         identify = self._identify
         judged = await self._authenticator.authenticate(
             requirement,
@@ -198,11 +198,10 @@ class KeyGuard(metaclass=ReportedAtStartup):
         # What the layers outside say of the caller was for `identify` alone.
         for name in ("user", "auth", "keyguard"):
             scope.pop(name, None)
-        sources = tuple(candidate.source for candidate in presented.candidates)
         request = _Request(
             scope=scope,
             address=address,
-            sources=sources if outer is None or outer.source is None else (outer.source,),
+            sources=outer.sources if outer else tuple(candidate.source for candidate in presented.candidates),
             query_was_used=presented.from_query,
             store=self._store,
             answerer=self._answerer,
@@ -292,6 +291,7 @@ class _Request:
             key_id=key.id if key is not None else None,
             key_name=key.name if key is not None else None,
             source=self.sources[0] if key is not None else None,
+            sources=self.sources,
             decision=decision,
             facts=facts,
             store=self.store,
