@@ -25,9 +25,10 @@ _POOL_SIZE = 4
 class Database:
     """A database that is asked in whole pieces: what was begun is finished, and what fails is `StoreUnavailable`.
 
-    A call that is cancelled ends for its caller at once, and goes on behind the scenes: a statement that runs in the
-    driver's thread cannot be taken back. Cancelled in the middle of it, SQLAlchemy would throw the connection away, and
-    with it an in-memory database.
+    What a cancelled call has begun goes on behind the scenes: a statement that runs in the driver's thread cannot be
+    taken back. Cancelled in the middle of it, SQLAlchemy would throw the connection away, and with it an in-memory
+    database. A change ends for its cancelled caller at once. A read ends when it has really ended, so that whoever counts
+    the reads that are under way counts right: while the database is locked, callers that go away would pile them up.
 
     Raises:
         ConfigurationError: if `url` is none, or that of a synchronous driver, or its timeout is no number.
@@ -59,11 +60,11 @@ class Database:
 
     async def read(self, statement: Select[Any], parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """Return the rows that one statement selects, as they are now."""
-        return await self._finish(self._read(statement, parameters))
+        return await self._finish(self._read(statement, parameters), stay=True)
 
     async def inspect(self, look: Callable[[Connection], _T]) -> _T:
         """Return what `look` returns; it reads with several statements, outside of a transaction."""
-        return await self._finish(self._inspect(look))
+        return await self._finish(self._inspect(look), stay=True)
 
     async def change(self, change: Callable[[Connection], _T]) -> _T:
         """Return what `change` returns, when all that it did is durable; if it raises, nothing of it is done."""
@@ -88,12 +89,17 @@ class Database:
         async with self._writer.begin() as connection:
             return await connection.run_sync(change)
 
-    async def _finish(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Wait for `work`, which goes on to its end even if the caller is cancelled."""
+    async def _finish(self, work: Coroutine[Any, Any, _T], *, stay: bool = False) -> _T:
+        """Wait for `work`, which goes on to its end even if the caller is cancelled; with `stay` the caller waits on."""
         task = asyncio.create_task(work)
         self._under_way.add(task)
         task.add_done_callback(self._ended)
-        await asyncio.wait([task])
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            if stay:
+                await asyncio.wait([task])
+            raise
         with _failures():
             return task.result()
 
