@@ -19,7 +19,7 @@ def client_address(
     known.
     """
     if trusted_hops == 0:
-        return _parse(client[0]) if client else None
+        return _parse(client[0]) if client and client[0] else None
     fields = [value for name, value in headers if name == b"x-forwarded-for"]
     hops = b",".join(fields).split(b",")
     return _parse(hops[-trusted_hops].decode("latin-1")) if len(hops) >= trusted_hops else None

@@ -183,7 +183,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
         """Take the keys out of `scope` and judge it. No key is left in any frame when this returns."""
         self._announce()
         requirement = self._requirement(scope)
-        presented = self._sources.extract(scope["headers"], scope.get("query_string", b""))
+        presented = self._sources.extract(scope["headers"], scope.get("query_string") or b"")
         self._take_out(presented, scope)
         address = client_address(scope.get("client"), scope["headers"], trusted_hops=self._trusted_hops)
         outer = None if presented.candidates or presented.is_ambiguous else self._outer(scope)
@@ -231,7 +231,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
         """Take what was presented out of the server's own scope: its access log reads it when the answer is sent."""
         if self._strip:
             scope["headers"] = presented.headers
-        if presented.query_string != scope.get("query_string", b""):
+        if presented.query_string != (scope.get("query_string") or b""):
             scope["query_string"] = presented.query_string
             if scope.get("raw_path"):  # Some servers let the query stand in it.
                 scope["raw_path"] = scope["raw_path"].partition(b"?")[0]
