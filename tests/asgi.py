@@ -4,6 +4,8 @@ import asyncio
 import json
 from dataclasses import dataclass, field
 
+from leaks import WATCH
+
 
 @dataclass
 class Answer:
@@ -75,6 +77,7 @@ async def send_scope(app, scope, *messages):
         return waiting.pop(0) if waiting else gone
 
     async def send(message):
+        WATCH.see("an answer", repr(message))
         answer.messages.append(message)
 
     await app(scope, receive, send)
