@@ -10,6 +10,7 @@ import pytest
 from keyguard.errors import ConfigurationError, StoreUnavailable
 from keyguard.model import Found, KeyRecord, Owner
 from keyguard.settings import Keyring
+from keyguard.stores import static
 from keyguard.stores.static import StaticStore
 from keyguard.testing import make_digest
 
@@ -58,9 +59,25 @@ def path(tmp_path):
     return tmp_path / "keys.toml"
 
 
+@pytest.fixture
+def trusting(monkeypatch):
+    """Let a store trust a file's stamp at once: nobody can give a file an old `st_ctime`."""
+    monkeypatch.setattr(static, "_SETTLED", -(10**18))
+
+
+class Reading(Exception):  # noqa: N818 It says what happened.
+    pass
+
+
+def reading(*args):
+    raise Reading
+
+
 def settle(path: Path) -> None:
-    """Give a file a time long ago, so that the store trusts its stamp."""
-    os.utime(path, ns=(10**18, 10**18))
+    """Give a file a time of change long ago, as `cp -p` and `rsync -t` do, and wait for a new tick of `st_ctime`."""
+    before = path.stat().st_ctime_ns
+    while path.stat().st_ctime_ns == before:
+        os.utime(path, ns=(10**18, 10**18))
 
 
 async def test_a_file_holds_keys(path):
@@ -168,6 +185,7 @@ def test_a_key_in_the_place_of_a_digest_is_not_quoted():
         (None, "cannot be read: No such file"),
     ],
 )
+@pytest.mark.usefixtures("trusting")
 async def test_a_wrong_file_is_refused(path, text, sentence):
     """A file that is missing or wrong is refused when the store is made; later it makes the store unavailable."""
     if text is not None:
@@ -187,6 +205,7 @@ async def test_a_wrong_file_is_refused(path, text, sentence):
     assert await store.find([ONE]) is not None
 
 
+@pytest.mark.usefixtures("trusting")
 async def test_a_key_taken_out_of_the_file_is_gone(path):
     """A change of the file is seen by the next check."""
     path.write_text(FULL)
@@ -199,6 +218,7 @@ async def test_a_key_taken_out_of_the_file_is_gone(path):
     assert await store.find([TWO]) is not None
 
 
+@pytest.mark.usefixtures("trusting")
 async def test_a_replaced_file_is_seen(path, tmp_path):
     """A file that takes the place of the old one is read, even with the same size and time."""
     path.write_text(f'[keys]\nci = "{ONE}"\n')
@@ -210,6 +230,41 @@ async def test_a_replaced_file_is_seen(path, tmp_path):
     settle(new)
     new.replace(path)
     assert await store.find([ONE]) is None
+
+
+@pytest.mark.usefixtures("trusting")
+async def test_a_file_that_keeps_size_and_time_is_seen_to_change(path):
+    """A digest that is replaced in place, with the file's size and time kept, no longer finds its key."""
+    path.write_text(f'[keys]\nci = "{ONE}"\n')
+    settle(path)
+    store = StaticStore(path)
+    assert await store.find([ONE]) is not None
+    before = path.stat()
+    path.write_text(f'[keys]\nci = "{TWO}"\n')
+    settle(path)
+    after = path.stat()
+    assert (before.st_mtime_ns, before.st_size, before.st_ino) == (after.st_mtime_ns, after.st_size, after.st_ino)
+    assert await store.find([ONE]) is None
+    assert await store.find([TWO]) is not None
+
+
+@pytest.mark.usefixtures("trusting")
+async def test_an_unchanged_file_is_not_read_again(path, monkeypatch):
+    """A file that is certainly the one that was read last is looked at, and not read."""
+    path.write_text(FULL)
+    store = StaticStore(path, keyring=Keyring(prefix="lf"))
+    monkeypatch.setattr(Path, "read_text", reading)
+    assert await store.find([ONE]) == CI
+
+
+async def test_a_young_file_with_an_old_time_is_read_again(path, monkeypatch):
+    """A file that was put there just now is not trusted to show its next change, however old it says it is."""
+    path.write_text(FULL)
+    settle(path)
+    store = StaticStore(path)
+    monkeypatch.setattr(Path, "read_text", reading)
+    with pytest.raises(Reading):
+        await store.find([ONE])
 
 
 async def test_changes_within_one_tick_are_seen(path):

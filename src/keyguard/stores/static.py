@@ -75,7 +75,7 @@ class StaticStore:
     ) -> None:
         self.keyring = keyring
         self.is_open: bool = False
-        self._stamp: tuple[int, int, int] | None = None
+        self._stamp: tuple[int, int, int, int, int] | None = None
         if isinstance(entries, Mapping):
             self._path = None
             self._contents = _contents(entries, keyring)
@@ -117,7 +117,8 @@ class StaticStore:
         """Read the file, unless it is certainly the one that was read last."""
         try:
             status = path.stat()
-            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+            # A digest keeps its length, and `cp -p` and `rsync -t` set the time of change back: only `st_ctime` tells.
+            stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
             if stamp == self._stamp:
                 return
             self._stamp = None
@@ -135,7 +136,7 @@ class StaticStore:
             raise ConfigurationError(f"{path}: {error}") from None
         # A change within the same tick of the file system's clock would leave the stamp as it is, so a young file is
         # read again each time.
-        if time.time_ns() - status.st_mtime_ns > _SETTLED:
+        if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED:
             self._stamp = stamp
 
 
