@@ -220,11 +220,18 @@ class Stuck(MemoryStore):
         return await super().find(lookups)
 
 
-async def test_a_store_that_never_returns():
-    """A find that hangs for ever: 503 at the deadline, no more stuck calls than the store serves at once, recovery."""
+@pytest.fixture
+async def stuck():
+    """A store that hangs, and a key of it; whatever becomes of the test, it is released."""
     store = Stuck()
     owner = await lifecycle.add_owner(store, "ada")
-    key = (await lifecycle.issue(store, owner)).key.reveal()
+    yield store, (await lifecycle.issue(store, owner)).key.reveal()
+    store.released.set()
+
+
+async def test_a_store_that_never_returns(stuck):
+    """A find that hangs for ever: 503 at the deadline, no more stuck calls than the store serves at once, recovery."""
+    store, key = stuck
     guard = guarding(store)
     for _ in range(2):
         with in_time():
@@ -242,11 +249,9 @@ async def test_a_store_that_never_returns():
     assert store.most_stuck == 2
 
 
-async def test_a_full_queue_is_503_at_once():
-    """Those who find the queue full do not wait for the deadline, and the log tells why; those within it pass."""
-    store = Stuck()
-    owner = await lifecycle.add_owner(store, "ada")
-    key = (await lifecycle.issue(store, owner)).key.reveal()
+async def test_a_full_queue_is_503_at_once(stuck):
+    """Those who find the queue full do not wait for the deadline; those within it pass."""
+    store, key = stuck
     guard = guarding(store)
     within = [asyncio.create_task(get(guard, **with_key(key))) for _ in range(store.concurrency + WAITING)]
     await asyncio.sleep(0)

@@ -408,6 +408,11 @@ OUTCOMES = {
     "passed, header": (200, header("good"), {}),
     "passed, query": (200, query("good"), {}),
     "passed, encoded query": (200, encoded_query("good"), {}),
+    "passed, query in the raw path": (
+        200,
+        lambda keys: query("good")(keys) | {"raw_path": b"/?a=1&x-api-key=" + keys["good"].encode()},
+        {},
+    ),
     "passed, bearer": (200, bearer("good"), {}),
     "passed, Argon2": (200, header("chosen"), {}),
     "passed, Argon2 in the query": (200, query("chosen"), {}),

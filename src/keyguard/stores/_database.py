@@ -27,8 +27,8 @@ class Database:
 
     What a cancelled call has begun goes on behind the scenes: a statement that runs in the driver's thread cannot be
     taken back. Cancelled in the middle of it, SQLAlchemy would throw the connection away, and with it an in-memory
-    database. A change ends for its cancelled caller at once. A read ends when it has really ended, so that whoever counts
-    the reads that are under way counts right: while the database is locked, callers that go away would pile them up.
+    database. A change ends for its cancelled caller at once. A read ends when it has really ended, so that whoever
+    counts them counts right: while the database is locked, callers that go away would pile up reads.
 
     Raises:
         ConfigurationError: if `url` is none, or that of a synchronous driver, or its timeout is no number.
@@ -90,7 +90,7 @@ class Database:
             return await connection.run_sync(change)
 
     async def _finish(self, work: Coroutine[Any, Any, _T], *, stay: bool = False) -> _T:
-        """Wait for `work`, which goes on to its end even if the caller is cancelled; with `stay` the caller waits on."""
+        """Wait for `work`, which goes on to its end even if the caller is cancelled; who is to `stay` waits on."""
         task = asyncio.create_task(work)
         self._under_way.add(task)
         task.add_done_callback(self._ended)
