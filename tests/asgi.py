@@ -116,5 +116,10 @@ async def live(app, *, between=None):
     if between is not None and not task.done():
         await between()
     stopping.set()
-    await task
+    try:
+        await task
+    except Exception:
+        # An app that could not start says so and raises; the server heard why.
+        if [message["type"] for message in sent] != ["lifespan.startup.failed"]:
+            raise
     return sent

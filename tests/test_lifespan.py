@@ -165,8 +165,10 @@ async def test_a_start_that_is_refused(caplog, kind):
     async def app(scope, receive, send):
         ran.append(scope)
 
-    happened = await Server(enter=kind("the tables are missing")).run(app)
-    assert happened == ["receive", "enter", "lifespan.startup.failed: the tables are missing"]
+    server = Server(enter=kind("the tables are missing"))
+    with pytest.raises(kind):
+        await server.run(app)
+    assert server.happened == ["receive", "enter", "lifespan.startup.failed: the tables are missing"]
     assert [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "keyguard"] == [
         ("CRITICAL", "the tables are missing")
     ]
@@ -177,8 +179,10 @@ async def test_a_start_that_is_refused(caplog, kind):
 async def test_a_start_that_fails_unexpectedly(caplog):
     """Whatever else is raised when we enter fails the start too, by its kind alone; the log has the trace."""
     problem = OSError("postgres://user:password@host")
-    happened = await Server(enter=problem).run(takes_part)
-    assert happened == ["receive", "enter", "lifespan.startup.failed: start-up failed: OSError"]
+    server = Server(enter=problem)
+    with pytest.raises(OSError, match="password"):
+        await server.run(takes_part)
+    assert server.happened == ["receive", "enter", "lifespan.startup.failed: start-up failed: OSError"]
     assert caplog.records[-1].getMessage() == "start-up failed: OSError"
     assert caplog.records[-1].exc_info[1] is problem
 

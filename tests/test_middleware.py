@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from asgi import connect, get, http_scope, live, send_scope, websocket_scope
@@ -10,10 +10,12 @@ from starlette.applications import Starlette
 from starlette.authentication import requires
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
+from starlette.testclient import TestClient
 
 from keyguard import (
     AnonymousUser,
     ConfigurationError,
+    KeyFormat,
     KeyGuard,
     Keyring,
     PathRule,
@@ -30,6 +32,13 @@ from keyguard.access import Access, NotPermitted
 from keyguard.model import Allowed, Refused
 from keyguard.stores.memory import MemoryStore
 from keyguard.testing import NOON, FrozenClock
+
+
+class Foreign(MemoryStore):
+    """A store of another program."""
+
+    async def open(self):
+        raise WrongPepper("the keys were made under another pepper")
 
 
 class Recorder:
@@ -497,6 +506,26 @@ async def test_on_refused_with_a_plain_asgi_app(app, store):
     assert (await connect(guarded)).types == ["websocket.http.response.start", "websocket.http.response.body"]
 
 
+async def test_an_answer_of_on_refused_that_fails(app, store, caplog):
+    """Where what on_refused returns raises or sends nothing, the usual answer is given, unless it is too late."""
+
+    async def fails(scope, receive, send):
+        raise LookupError("no template")
+
+    async def silent(scope, receive, send):
+        pass
+
+    async def fails_late(scope, receive, send):
+        await send({"type": "http.response.start", "status": 403, "headers": []})
+        raise LookupError("no template")
+
+    for answer in (fails, silent):
+        assert (await get(guard(app, store, on_refused=lambda scope, refusal, it=answer: it))).status == 401
+    assert "the answer of on_refused failed" in caplog.text
+    with pytest.raises(LookupError):
+        await get(guard(app, store, on_refused=lambda scope, refusal: fails_late))
+
+
 async def test_on_refused_that_fails(app, store, caplog):
     """An on_refused that raises gets logged, and the refusal stays one."""
     answer = await get(guard(app, store, on_refused=lambda scope, refusal: 1 / 0))
@@ -570,6 +599,44 @@ async def test_refusing_further_in_behind_an_error_page(store, key):
     assert (answer.status, answer.json["code"]) == (403, "insufficient_scope")
     with pytest.raises(RuntimeError, match="makes of it"):
         await get(guard(paging, store), "/raise", headers=[("x-api-key", key)])
+
+
+async def test_refusing_further_in_when_it_is_too_late(store, key):
+    """A WebSocket that was accepted already is closed with 1008; an answer that has begun is broken off."""
+
+    async def hasty(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        raise NotPermitted(scope["keyguard"], scope["keyguard"].refuse(Reason.SCOPE_MISSING))
+
+    answer = await connect(guard(hasty, store), headers=[("x-api-key", key)])
+    assert answer.types == ["websocket.accept", "websocket.close"]
+    assert answer.messages[1]["code"] == 1008
+
+    async def begun(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise NotPermitted(scope["keyguard"], scope["keyguard"].refuse(Reason.SCOPE_MISSING))
+
+    assert (await get(guard(begun, store), headers=[("x-api-key", key)])).types == ["http.response.start"]
+
+
+async def test_sources_are_named_once(app, store):
+    """However often a key is presented in one place, the event names that place once."""
+    events = []
+    await get(guard(app, store, observer=events.append), query=b"x-api-key&" * 5000)
+    assert events[0].sources == (Source.QUERY,)
+
+
+async def test_keys_of_any_form_stay_out_of_the_logged_path(app, caplog):
+    """A path is logged without what begins like a key, of our form or another that is accepted."""
+    keyring = Keyring(
+        peppers=["x" * 16], formats=[KeyFormat(prefix="pw-", alphabet="abcdefg.", min_length=8, max_length=30)]
+    )
+    guarded = guard(app, MemoryStore(keyring=keyring))
+    for path in ("/run/pw-abc.defg.abc/x", "/run/?x-api-key=pw-abc.defg", "/kg_abc"):
+        await get(guarded, path)
+    for logged in (r"/run/\u2026/x", r"/run/?x-api-key=\u2026", r"/\u2026"):
+        assert f"('GET {logged}')" in caplog.text
 
 
 # --- a guard below a guard --------------------------------------------------------------------------------------
@@ -671,11 +738,6 @@ async def test_lifespan_leaves_an_open_store_alone(store):
 
 async def test_start_refused(caplog):
     """A store that does not belong to the program fails the start-up with its sentence."""
-
-    class Foreign(MemoryStore):
-        async def open(self):
-            raise WrongPepper("the keys were made under another pepper")
-
     assert await live(guard(Starlette(), Foreign())) == [
         {"type": "lifespan.startup.failed", "message": "the keys were made under another pepper"}
     ]
@@ -758,6 +820,17 @@ async def test_start_says_that_query_keys_are_on(app, store, caplog):
 
 # --- mistakes ---------------------------------------------------------------------------------------------------
 
+
+async def identify_nobody(scope):
+    return None
+
+
+class HalfAStore:
+    """A store that was written against half of the port."""
+
+    keyring = Keyring()
+
+
 MISTAKES = [
     ({"policy": {"exempt": []}}, "policy is a keyguard.Policy"),
     ({"policy": None}, "policy is a keyguard.Policy"),
@@ -773,7 +846,13 @@ MISTAKES = [
     ({"identify": "me"}, "identify is a function, or None"),
     ({"on_refused": 403}, "on_refused is a function, or None"),
     ({"observer": []}, "observer is a function, or None"),
-    ({"clock": 0}, "clock is a function, or None"),
+    ({"clock": 0}, "clock is a function that returns an aware datetime"),
+    ({"clock": None}, "clock is a function that returns an aware datetime"),
+    ({"clock": lambda: "noon"}, "clock is a function that returns an aware datetime"),
+    ({"clock": datetime.now}, "clock is a function that returns an aware datetime"),
+    ({"observer": identify_nobody}, "observer is a plain function"),
+    ({"store": HalfAStore()}, "HalfAStore has no 'concurrency'"),
+    ({"store": "postgresql+asyncpg://ada:hunter2@db/x"}, "str has no 'keyring'"),
     ({"strip": 0}, "strip is True or False"),
     ({"trusted_hops": -1}, "trusted_hops is the number of proxies"),
     ({"trusted_hops": True}, "trusted_hops is the number of proxies"),
@@ -785,8 +864,9 @@ MISTAKES = [
 @pytest.mark.parametrize(("options", "sentence"), MISTAKES)
 def test_mistakes_raise(app, options, sentence):
     """A mistake in an argument raises where KeyGuard is constructed, with a sentence that says what is allowed."""
-    with pytest.raises((ConfigurationError, TypeError), match=sentence):
+    with pytest.raises((ConfigurationError, TypeError), match=sentence) as caught:
         KeyGuard(app, **{"store": MemoryStore(), **options})
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("options", "sentence"), MISTAKES)
@@ -803,6 +883,15 @@ async def test_mistakes_fail_the_startup(app, options, sentence, caplog):
     assert answer.scope["query_string"] == b""
     assert (await connect(starlette)).status == 503
     assert app.scopes == []
+
+
+@pytest.mark.parametrize("options", [{"header": "x api key"}, {"store": Foreign()}], ids=["an argument", "the store"])
+def test_a_refused_start_fails_a_test_client(app, options):
+    """A start that is refused raises in Starlette's test client, where it would else wait for ever."""
+    starlette = Starlette(routes=[Route("/", app)])
+    starlette.add_middleware(KeyGuard, **{"store": MemoryStore(), **options})
+    with pytest.raises((ConfigurationError, WrongPepper)), TestClient(starlette):
+        raise AssertionError("it has started")  # pragma: no cover Never reached.
 
 
 async def test_misconfigured_goes_nowhere_with_other_scopes(app, store):

@@ -60,7 +60,7 @@ async def identify_by_name(scope: Scope) -> str:
 def observe_nothing() -> None: ...
 
 
-app.add_middleware(KeyGuard, store=store, identify=identify_at_once)  # type: ignore[arg-type]  # It is awaited.
+app.add_middleware(KeyGuard, store=store, identify=identify_at_once)
 app.add_middleware(KeyGuard, store=store, identify=identify_by_name)  # type: ignore[arg-type]  # No Principal.
 app.add_middleware(KeyGuard, store=store, observer=observe_nothing)  # type: ignore[arg-type]  # It is told of an event.
 

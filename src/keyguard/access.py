@@ -137,7 +137,7 @@ def _guard_endpoint(need: Need, endpoint: Callable[..., Any], name: str, index: 
 
         return on_websocket
 
-    if inspect.iscoroutinefunction(endpoint):
+    if inspect.iscoroutinefunction(endpoint) or inspect.iscoroutinefunction(type(endpoint).__call__):
 
         @functools.wraps(endpoint)
         async def on_request(*args: Any, **kwargs: Any) -> Any:

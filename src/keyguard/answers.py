@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from keyguard.journal import logger
 from keyguard.refusals import Challenge, Headers, Refusal
 
-__all__ = ["Answerer", "OnRefused", "RefusalResponse"]
+__all__ = ["POLICY_VIOLATION", "Answerer", "OnRefused", "RefusalResponse"]
 
 OnRefused = Callable[[Scope, Refusal], "ASGIApp | Awaitable[ASGIApp | None] | None"]
 
@@ -25,9 +25,9 @@ class Answerer:
     Args:
         challenge: where a 401 says that a key is expected.
         on_refused: given the scope and the `Refusal`, returns an ASGI app (any Starlette response) that answers, or
-            None for the usual answer. It may be async. If it raises or returns anything else, that is logged and the
-            usual answer is given. Header fields that every refusal has (`Cache-Control`, for a 401 the challenge …)
-            are added where its answer lacks them.
+            None for the usual answer. It may be async. If it raises or returns anything else, or its app raises before
+            it has sent anything, that is logged and the usual answer is given. Header fields that every refusal has
+            (`Cache-Control`, for a 401 the challenge …) are added where its answer lacks them.
     """
 
     def __init__(self, challenge: Challenge, on_refused: OnRefused | None) -> None:
@@ -47,9 +47,7 @@ class Answerer:
                 return
             send = _as_denial(send)
         replacement = await self._replacement(refusal, scope)
-        if replacement is not None:
-            await replacement(scope, receive, _completing(send, headers))
-        else:
+        if replacement is None or not await _run(replacement, scope, receive, _Completing(send, headers)):
             await _send(refusal, headers, scope, send)
 
     async def _replacement(self, refusal: Refusal, scope: Scope) -> ASGIApp | None:
@@ -90,19 +88,34 @@ async def _send(refusal: Refusal, headers: Headers, scope: Scope, send: Send) ->
     await send({"type": "http.response.body", "body": body})
 
 
-def _completing(send: Send, fields: Headers) -> Send:
-    """Add to an answer what it lacks of `fields`: not what describes a body, and a challenge only to a 401."""
+async def _run(app: ASGIApp, scope: Scope, receive: Receive, send: "_Completing") -> bool:
+    """Let the app's answer be sent; tell whether it was, at least in part. What it raises before that is logged."""
+    try:
+        await app(scope, receive, send)
+    except Exception:
+        if send.has_begun:
+            raise
+        logger.exception("the answer of on_refused failed; the usual one is given")
+    return send.has_begun
 
-    async def sending(message: Message) -> None:
+
+class _Completing:
+    """Adds to an answer what it lacks of `fields`: not what describes a body, and a challenge only to a 401."""
+
+    def __init__(self, send: Send, fields: Headers) -> None:
+        self._send = send
+        self._fields = fields
+        self.has_begun = False
+
+    async def __call__(self, message: Message) -> None:
+        self.has_begun = True
         if message["type"].endswith("http.response.start"):
             headers = list(message.get("headers", ()))
             unwanted = {b"content-type", b"content-length", *(name.lower() for name, _ in headers)}
             if message["status"] != HTTPStatus.UNAUTHORIZED:
                 unwanted.add(b"www-authenticate")
-            message = {**message, "headers": headers + [field for field in fields if field[0] not in unwanted]}
-        await send(message)
-
-    return sending
+            message = {**message, "headers": headers + [field for field in self._fields if field[0] not in unwanted]}
+        await self._send(message)
 
 
 def _as_denial(send: Send) -> Send:

@@ -210,8 +210,10 @@ class _Parameter:
 
 def _bearer_token(authorization: bytes) -> bytes | None:
     """Return what follows the scheme `Bearer`, or None if the scheme is another."""
-    scheme, _, token = authorization.strip(b" \t").partition(b" ")
-    return token.lstrip(b" ") if scheme.lower() == b"bearer" else None
+    scheme, *token = authorization.strip(b" \t").replace(b"\t", b" ").split(b" ", 1)
+    if scheme.lower() != b"bearer":
+        return None
+    return token[0].lstrip(b" ") if token else b""
 
 
 def _decoded(value: bytes) -> bytes:

@@ -4,6 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 from keyguard.model import Allowed, Decision, Event, KeyRecord, Reason, Refused
 
@@ -11,17 +12,24 @@ __all__ = ["Journal", "loggable_path", "logger"]
 
 logger: logging.Logger = logging.getLogger("keyguard")
 
-_KEY_LIKE = re.compile(r"[A-Za-z0-9_%-]{40,}")  # Encoded or not.
+_KEY_LIKE = r"[A-Za-z0-9_%-]{40,}"  # Encoded or not.
 _MOST_CHARACTERS = 200
 
 
-def loggable_path(path: str) -> str:
+@lru_cache
+def _key_like(prefixes: tuple[str, ...]) -> re.Pattern[str]:
+    prefixed = [rf"(?<![A-Za-z0-9]){re.escape(prefix)}[^/]+" for prefix in prefixes if prefix]
+    return re.compile("|".join([*prefixed, _KEY_LIKE]))
+
+
+def loggable_path(path: str, prefixes: tuple[str, ...] = ()) -> str:
     """Return a request's path as it may be logged.
 
-    It is shortened to 200 characters, and a run of 40 or more that could be a key is left out: a client that puts its
-    key into the path, or encodes the question mark of its query, must not find it in our log.
+    It is shortened to 200 characters, and what could be a key is left out: what begins with one of `prefixes`, to the
+    end of its segment, and a run of 40 characters or more. A client that puts its key into the path, or encodes the
+    question mark of its query, must not find it in our log.
     """
-    return _KEY_LIKE.sub("…", path)[:_MOST_CHARACTERS]
+    return _key_like(prefixes).sub("…", path)[:_MOST_CHARACTERS]
 
 
 class Journal:

@@ -18,19 +18,19 @@ async def run_lifespan(app: ASGIApp, scope: Scope, receive: Receive, send: Send,
     """Run `app`'s lifespan between `enter` and `leave`.
 
     If `enter` raises, the server is told that start-up has failed: with the message of a `KeyguardError`, or the name
-    of anything else. (If it were let through, a server would take it for "this app has no lifespan", and start without
-    the app's own.) An app that refuses lifespan, as Django does, is answered for. `leave` runs before the server is
-    told that all has ended.
+    of anything else. (If it were only raised, a server would take it for "this app has no lifespan", and start without
+    the app's own.) Then it is raised, as Starlette does: a test client waits for that. An app that refuses lifespan, as
+    Django does, is answered for. `leave` runs before the server is told that all has ended.
     """
     startup = await receive()
     try:
         await enter()
-    except Exception as problem:  # noqa: BLE001 As the docstring says.
+    except Exception as problem:
         is_ours = isinstance(problem, KeyguardError)
         message = str(problem) if is_ours else f"start-up failed: {type(problem).__name__}"
         logger.critical("%s", message, exc_info=None if is_ours else problem)
         await send({"type": "lifespan.startup.failed", "message": message})
-        return
+        raise
     guest = _Guest(startup, receive, send, leave)
     try:
         await app(scope, guest.receive, guest.send)

@@ -4,14 +4,16 @@ Translation only: what a path asks is said in `keyguard.rules`, where keys are f
 in `keyguard.policy`, and how facts are gathered in `keyguard.authenticator`.
 """
 
+import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keyguard.access import Access, NotPermitted
 from keyguard.address import client_address
-from keyguard.answers import Answerer, OnRefused, RefusalResponse
+from keyguard.answers import POLICY_VIOLATION, Answerer, OnRefused, RefusalResponse
 from keyguard.authenticator import Authenticator, Judged
 from keyguard.clock import utc_now
 from keyguard.errors import ConfigurationError, StoreUnavailable
@@ -42,6 +44,8 @@ from keyguard.settings import Policy
 
 __all__ = ["KeyGuard"]
 
+Identify = Callable[[Scope], Awaitable[Principal | None] | Principal | None]
+
 _NOBODY = AnonymousUser()
 _NO_RIGHTS = Auth()
 
@@ -64,7 +68,8 @@ class KeyGuard(metaclass=ReportedAtStartup):
         root_path: the `root_path` that the server or a mount gives, so that exempt paths can be found below it.
         root_in_path: whether the scope's `path` begins with `root_path` (uvicorn, mounts) or leaves it out (hypercorn,
             granian, daphne, ``FastAPI(root_path=)``).
-        identify: the app's own sign-in: ``async (scope) -> Principal | None``, asked where no key was presented.
+        identify: the app's own sign-in: ``async (scope) -> Principal | None`` (or not async), asked where no key was
+            presented.
         on_refused: replaces the answer to a refused request, never the decision: ``(scope, refusal) -> response``.
         observer: is told of each request that was judged.
         strip: False leaves the header's key in the scope (the query's is taken out always).
@@ -89,15 +94,15 @@ class KeyGuard(metaclass=ReportedAtStartup):
         bearer: bool = False,
         root_path: str = "",
         root_in_path: bool = True,
-        identify: Callable[[Scope], Awaitable[Principal | None]] | None = None,
+        identify: Identify | None = None,
         on_refused: OnRefused | None = None,
         observer: Observer | None = None,
         strip: bool = True,
         trusted_hops: int = 0,
         clock: Clock = utc_now,
     ) -> None:
-        _check(policy=policy, store=store, strip=strip, trusted_hops=trusted_hops)
-        _check_hooks(identify=identify, on_refused=on_refused, observer=observer, clock=clock)
+        _check(policy=policy, store=store, strip=strip, trusted_hops=trusted_hops, clock=clock)
+        _check_hooks(identify=identify, on_refused=on_refused, observer=observer)
         self.app = app
         self._store = store
         self._policy = policy
@@ -171,13 +176,16 @@ class KeyGuard(metaclass=ReportedAtStartup):
         scope["keyguard"] = access = request.access(decision, judged.facts)
         if request.query_was_used:
             send = _without_referrer(send)
+        outgoing = _Outgoing(send, access.answers)
         try:
-            await self.app(scope, receive, _unless(access.answers, send))
+            await self.app(scope, receive, outgoing)
         except NotPermitted:
             pass
         finally:
-            if access.answers:
+            if access.answers and not outgoing.has_begun:
                 await access.answers[0](scope, receive, send)
+            elif access.answers and scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": POLICY_VIOLATION})
 
     async def _judge(self, scope: Scope) -> tuple["_Request", Judged]:
         """Take the keys out of `scope` and judge it. No key is left in any frame when this returns."""
@@ -192,7 +200,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
             requirement,
             presented,
             address,
-            identify=None if identify is None else lambda: identify(scope),
+            identify=None if identify is None else lambda: _answer_of(identify, scope),
             known=None if outer is None else replace(outer.facts, address=address, auto_login_user=None),
         )
         # What the layers outside say of the caller was for `identify` alone.
@@ -201,7 +209,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
         request = _Request(
             scope=scope,
             address=address,
-            sources=outer.sources if outer else tuple(candidate.source for candidate in presented.candidates),
+            sources=outer.sources if outer else tuple({candidate.source: None for candidate in presented.candidates}),
             query_was_used=presented.from_query,
             store=self._store,
             answerer=self._answerer,
@@ -210,7 +218,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
         return request, judged
 
     def _requirement(self, scope: Scope) -> Requirement:
-        root_path = scope.get("root_path", "")
+        root_path = scope.get("root_path") or ""
         if not self._rules.declares(root_path) and not self._warned_of_root:
             self._warned_of_root = True
             logger.warning(
@@ -272,7 +280,7 @@ class _Request:
                 decision=decision,
                 type=self.scope["type"],
                 method=self.scope.get("method"),
-                path=loggable_path(self.scope["path"]),
+                path=loggable_path(self.scope["path"], self.store.keyring.prefixes),
                 address=self.address,
                 sources=self.sources,
             )
@@ -299,31 +307,55 @@ class _Request:
         )
 
 
-def _check(*, policy: object, store: object, strip: object, trusted_hops: object) -> None:
+_PORT = ("keyring", "concurrency", "is_open", "open", "close", "find", "find_owner", "upgrade")
+
+
+def _check(*, policy: object, store: object, strip: object, trusted_hops: object, clock: object) -> None:
+    # What was given is named by its type: a store's URL, for one, has a password in it.
     if not isinstance(policy, Policy):
-        raise ConfigurationError(f"policy is a keyguard.Policy; not {policy!r}")
-    if isinstance(store, type) or not hasattr(store, "find") or not hasattr(store, "keyring"):
-        raise ConfigurationError(f"store is a store of keys, such as SQLStore(...) or MemoryStore(); not {store!r}")
+        raise ConfigurationError(f"policy is a keyguard.Policy; not {type(policy).__name__}")
+    if isinstance(store, type):
+        raise ConfigurationError(f"store is a store of keys and not its class: {store.__name__}(...)")
+    missing = [name for name in _PORT if not hasattr(store, name)]
+    if missing:
+        raise ConfigurationError(
+            "store is a store of keys, such as SQLStore(...) or MemoryStore(), with all members of keyguard.ports."
+            f"KeyStore; {type(store).__name__} has no {missing[0]!r}"
+        )
     if not isinstance(strip, bool):
         raise ConfigurationError(f"strip is True or False; not {strip!r}")
     if isinstance(trusted_hops, bool) or not isinstance(trusted_hops, int) or trusted_hops < 0:
         raise ConfigurationError(f"trusted_hops is the number of proxies, 0 or more; not {trusted_hops!r}")
+    if not callable(clock) or not isinstance(now := clock(), datetime) or now.tzinfo is None:
+        raise ConfigurationError("clock is a function that returns an aware datetime, such as datetime.now(UTC)")
 
 
 def _check_hooks(**hooks: object) -> None:
     for name, hook in hooks.items():
         if hook is not None and not callable(hook):
-            raise ConfigurationError(f"{name} is a function, or None; not {hook!r}")
+            raise ConfigurationError(f"{name} is a function, or None; not {type(hook).__name__}")
+    if inspect.iscoroutinefunction(hooks["observer"]):
+        raise ConfigurationError("observer is a plain function, not an async one: nothing waits for it")
 
 
-def _unless(answers: list[ASGIApp], send: Send) -> Send:
-    """Send what the app sends until there is another answer."""
+async def _answer_of(identify: Identify, scope: Scope) -> Principal | None:
+    answer = identify(scope)
+    return await answer if inspect.isawaitable(answer) else answer
 
-    async def sending(message: Message) -> None:
-        if not answers:
-            await send(message)
 
-    return sending
+class _Outgoing:
+    """What the app sends, until there is another answer."""
+
+    def __init__(self, send: Send, answers: list[ASGIApp]) -> None:
+        self._send = send
+        self._answers = answers
+        self.has_begun = False
+
+    async def __call__(self, message: Message) -> None:
+        """Send, or drop what comes too late."""
+        if not self._answers:
+            self.has_begun = True
+            await self._send(message)
 
 
 def _without_referrer(send: Send) -> Send:

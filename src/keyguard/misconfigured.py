@@ -7,7 +7,6 @@ from typing import Any, TypeVar, cast
 from starlette.types import Receive, Scope, Send
 
 from keyguard.answers import Answerer
-from keyguard.errors import ConfigurationError
 from keyguard.journal import logger
 from keyguard.model import Reason
 from keyguard.refusals import Challenge, refusal_for
@@ -21,16 +20,21 @@ class Misconfigured:
     """Stands where a `KeyGuard` with a mistake in its arguments would: nothing starts, nothing passes."""
 
     def __init__(self, mistake: Exception) -> None:
+        self._mistake = mistake
         self._sentence = f"KeyGuard cannot be set up: {mistake}"
         self._answerer = Answerer(Challenge(), None)
         logger.critical("%s", self._sentence)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Fail the lifespan with the mistake's sentence, and every request with 503."""
+        """Fail the lifespan with the mistake's sentence, and every request with 503.
+
+        Raises the mistake behind `lifespan.startup.failed`, as Starlette does: a test client waits for that.
+        """
         if scope["type"] == "lifespan":
             await receive()
             await send({"type": "lifespan.startup.failed", "message": self._sentence})
-        elif scope["type"] in {"http", "websocket"}:
+            raise self._mistake
+        if scope["type"] in {"http", "websocket"}:
             # Nobody knows where this request has its key, if it has one: an access log must not find it.
             scope["headers"], scope["query_string"] = [], b""
             unavailable = refusal_for(Reason.UNAVAILABLE)
@@ -45,7 +49,7 @@ class ReportedAtStartup(type):
         # With any other return type, pyright would take whatever is given for right.
         try:
             guard: _Guard = type.__call__(cls, *args, **kwargs)
-        except (ConfigurationError, TypeError) as mistake:
+        except Exception as mistake:
             if not _in_event_loop():
                 raise
             return cast("_Guard", Misconfigured(mistake))

@@ -20,9 +20,12 @@ WRONG = {
     # KeyGuard's arguments, and the sentence that start-up ends with.
     "nothing": ({}, "KeyGuard.__init__() missing 1 required keyword-only argument: 'store'"),
     "unknown keyword": ({"stor": 1}, "KeyGuard.__init__() got an unexpected keyword argument 'stor'"),
-    "no store": ({"store": None}, "store is a store of keys, such as SQLStore(...) or MemoryStore(); not None"),
+    "no store": (
+        {"store": None},
+        "store is a store of keys, such as SQLStore(...) or MemoryStore(), with all members of",
+    ),
     "a class for a store": ({"store": MemoryStore}, "store is a store of keys"),
-    "no policy": ({"policy": ["/health"]}, "policy is a keyguard.Policy; not ['/health']"),
+    "no policy": ({"policy": ["/health"]}, "policy is a keyguard.Policy; not list"),
     "a bad header": ({"header": "x api key"}, "header is the name of a header, such as 'x-api-key', or None"),
     "a header of bytes": ({"header": b"x-api-key"}, "header is the name of a header"),
     "authorization": (
@@ -34,8 +37,8 @@ WRONG = {
     "a text for a switch": ({"bearer": "false"}, "bearer is True or False; not 'false'"),
     "a root with a slash": ({"root_path": "/api/"}, "root_path is empty, or begins with one slash"),
     "no truth": ({"root_in_path": 1}, "root_in_path is True or False; not 1"),
-    "no hook": ({"identify": "ada"}, "identify is a function, or None; not 'ada'"),
-    "no answer": ({"on_refused": 403}, "on_refused is a function, or None; not 403"),
+    "no hook": ({"identify": "ada"}, "identify is a function, or None; not str"),
+    "no answer": ({"on_refused": 403}, "on_refused is a function, or None; not int"),
     "no stripping": ({"strip": None}, "strip is True or False; not None"),
     "fewer than no hops": ({"trusted_hops": -1}, "trusted_hops is the number of proxies, 0 or more; not -1"),
 }
