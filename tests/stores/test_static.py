@@ -23,13 +23,13 @@ FULL = f"""
 plain = "{TWO}"
 
 [keys.ci]
-digest = "{ONE}"
 owner = "ada"
 superuser = true
 scopes = ["flows:read", "mcp:*"]
 networks = ["192.0.2.0/24", "2001:db8::1"]
 not_before = 2026-01-01T00:00:00.000001Z
 expires_at = 2027-01-01T02:00:00+02:00
+digest = "{ONE}"
 """
 
 CI = Found(
@@ -65,7 +65,7 @@ def trusting(monkeypatch):
     monkeypatch.setattr(static, "_SETTLED", -(10**18))
 
 
-class Reading(Exception):  # noqa: N818 It says what happened.
+class Reading(Exception):
     pass
 
 
@@ -182,6 +182,11 @@ def test_a_key_in_the_place_of_a_digest_is_not_quoted():
         (b"keys = 1", "has the table"),
         (b"[keys]\n[key.ci]\n", "nothing beside it"),
         (b"[keys]\nci = 'x'", "keys.toml: the key 'ci': digest is"),
+        (b"[keys.ci]\ndigest = ''\nowner = 'ada'", "keys.toml: the key 'ci': digest is the last field of its table"),
+        (b"[keys]\nci = {digest = '', owner = 'ada'}", "digest is the last field of its table"),
+        (b"[keys]\nci.digest = ''\nci.owner = 'ada'", "digest is the last field of its table"),
+        (b"[keys.ci]\nowner = 'ada'", "keys.toml: the key 'ci': digest is"),
+        (b"[keys.ci]", "keys.toml: the key 'ci': digest is"),
         (None, "cannot be read: No such file"),
     ],
 )
@@ -203,6 +208,21 @@ async def test_a_wrong_file_is_refused(path, text, sentence):
     assert not store.is_open
     path.write_text(FULL)
     assert await store.find([ONE]) is not None
+
+
+async def test_a_file_that_is_cut_short_widens_no_key(path):
+    """Of a file that ends anywhere before its end, each key is as in the whole file, or not there, or all is refused."""
+    path.write_text(FULL)
+    store = StaticStore(path, keyring=Keyring(prefix="lf"))
+    answers = []
+    for end in range(len(FULL)):
+        path.write_text(FULL[:end])
+        try:
+            answers.append((await store.find([ONE]), await store.find([TWO])))
+        except StoreUnavailable:
+            answers.append("refused")
+    assert {answer for answer in answers if answer != "refused"} == {(None, None), (None, PLAIN), (CI, PLAIN)}
+    assert "refused" in answers
 
 
 @pytest.mark.usefixtures("trusting")

@@ -6,15 +6,21 @@
     ci = "sha256$…"                     # what `keyguard.hashing.sha256_digest` makes of the key
 
     [keys.deploy]
-    digest = "hmac-sha256$…"            # under one of the keyring's peppers
-    owner = "ada"                       # without it, the key's own name
-    superuser = true                    # without it, no
     scopes = ["flows:read"]             # without it, all that the owner may do
     networks = ["192.0.2.0/24"]         # without it, from anywhere
     not_before = 2026-01-01T00:00:00Z
     expires_at = 2027-01-01T00:00:00Z
+    owner = "ada"                       # without it, the key's own name
+    superuser = true                    # without it, no
+    digest = "hmac-sha256$…"            # under one of the keyring's peppers; always the last
 
-A mapping has the same form as the table `keys`.
+A mapping has the same form as the table `keys`, its fields in any order.
+
+**Change the file by renaming another over it** (`mv keys.toml.new keys.toml`): who writes into it shows it half-written
+for a moment. TOML has no mark for the end of a file, so a file that was cut short behind any line is a good one, and an
+entry whose limits had not been written yet would be a key without limits. That is why `digest` must be the last field
+of its table: what is cut short then lacks whole entries, which takes rights away, or it has one without a digest, and
+is not believed.
 """
 
 import os
@@ -131,6 +137,7 @@ class StaticStore:
         if not isinstance(entries, dict) or len(document) > 1:
             raise ConfigurationError(f"{path} has the table [keys], and nothing beside it")
         try:
+            _check_order(cast("dict[str, object]", entries))
             self._contents = _contents(cast("dict[str, object]", entries), self.keyring)
         except ConfigurationError as error:
             raise ConfigurationError(f"{path}: {error}") from None
@@ -138,6 +145,20 @@ class StaticStore:
         # read again each time.
         if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED:
             self._stamp = stamp
+
+
+def _check_order(entries: dict[str, object]) -> None:
+    """Refuse an entry that could go on behind its digest; `tomllib` keeps the order of the file."""
+    for name, entry in entries.items():
+        if (
+            isinstance(entry, dict)
+            and "digest" in entry
+            and next(reversed(cast("dict[str, object]", entry))) != "digest"
+        ):
+            raise ConfigurationError(
+                f"the key {name!r}: digest is the last field of its table, so that no key of a file that was cut short "
+                "lacks its limits"
+            )
 
 
 def _contents(entries: Mapping[str, object], keyring: Keyring) -> _Contents:
