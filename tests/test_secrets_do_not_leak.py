@@ -27,6 +27,7 @@ from asgi import connect, get
 from leaks import WATCH
 from starlette.responses import PlainTextResponse
 
+import keyguard
 from keyguard import KeyGuard, Keyring, PathRule, Policy, lifecycle
 from keyguard.authenticator import Authenticator
 from keyguard.errors import Conflict, InvalidKey, KeyguardError, NotFound, Overloaded
@@ -55,6 +56,7 @@ KEYRING = Keyring(
     ],
 )
 HERE = Path(__file__).parent
+PACKAGE = Path(keyguard.__file__).parent
 
 
 @pytest.fixture(autouse=True)
@@ -305,7 +307,7 @@ def run_suite(folder, tests, *options):
     """Run pytest on a suite of its own, with this suite's conftest.py."""
     shutil.copy(HERE / "conftest.py", folder)
     (folder / "pytest.ini").write_text(
-        f"[pytest]\npythonpath = {HERE}\nasyncio_default_fixture_loop_scope = function\n"
+        f"[pytest]\npythonpath = {HERE} {PACKAGE.parent}\nasyncio_default_fixture_loop_scope = function\n"
     )
     (folder / "test_suite.py").write_text(tests)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--basetemp", str(folder / "tmp"), *options]
