@@ -211,7 +211,7 @@ async def test_a_wrong_file_is_refused(path, text, sentence):
 
 
 async def test_a_file_that_is_cut_short_widens_no_key(path):
-    """Of a file that ends anywhere before its end, each key is as in the whole file, or not there, or all is refused."""
+    """Of a file that was cut short anywhere, each key is as in the whole file, or not there, or all is refused."""
     path.write_text(FULL)
     store = StaticStore(path, keyring=Keyring(prefix="lf"))
     answers = []

@@ -150,11 +150,8 @@ class StaticStore:
 def _check_order(entries: dict[str, object]) -> None:
     """Refuse an entry that could go on behind its digest; `tomllib` keeps the order of the file."""
     for name, entry in entries.items():
-        if (
-            isinstance(entry, dict)
-            and "digest" in entry
-            and next(reversed(cast("dict[str, object]", entry))) != "digest"
-        ):
+        fields = list(cast("dict[str, object]", entry)) if isinstance(entry, dict) else []
+        if "digest" in fields[:-1]:
             raise ConfigurationError(
                 f"the key {name!r}: digest is the last field of its table, so that no key of a file that was cut short "
                 "lacks its limits"
