@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import string
 from dataclasses import FrozenInstanceError
 from datetime import timedelta
 
@@ -192,6 +193,10 @@ def test_a_keyring_is_a_value(keyring):
 # --- KeyFormat --------------------------------------------------------------------------------------------------
 
 CHARACTERS_SENTENCE = "a key format's prefix and alphabet are printable ASCII characters without blanks"
+RANGES_SENTENCE = (
+    "a key format's alphabet has no ranges: write the characters out, each once, and '-' anywhere but between two "
+    "letters or digits; not "
+)
 LENGTH_SENTENCE = "a key format needs 1 <= min_length <= max_length, and at most 512 bytes with its prefix; not "
 ENTROPY_SENTENCE = "a key format's entropy is a whole number of bits, or 0; not "
 
@@ -206,6 +211,11 @@ ENTROPY_SENTENCE = "a key format's entropy is a whole number of bits, or 0; not 
         ({"alphabet": "abc\x7f"}, CHARACTERS_SENTENCE),
         ({"alphabet": b"abc"}, CHARACTERS_SENTENCE),
         ({"alphabet": None}, CHARACTERS_SENTENCE),
+        ({"alphabet": "A-Za-z0-9"}, RANGES_SENTENCE + "'A-Za-z0-9'"),
+        ({"alphabet": "a-z"}, RANGES_SENTENCE + "'a-z'"),
+        ({"alphabet": "0-9_"}, RANGES_SENTENCE + "'0-9_'"),
+        ({"alphabet": "_a-F"}, RANGES_SENTENCE + "'_a-F'"),
+        ({"alphabet": "abca"}, RANGES_SENTENCE + "'abca'"),
         ({"prefix": "sk "}, CHARACTERS_SENTENCE),
         ({"prefix": "sk-\n"}, CHARACTERS_SENTENCE),
         ({"prefix": None}, CHARACTERS_SENTENCE),
@@ -237,8 +247,11 @@ def test_a_wrong_key_format_says_what_is_allowed(changes, sentence):
         (KeyFormat(alphabet="abc", min_length=2, max_length=3), "abca", False),
         (KeyFormat(alphabet="abc", min_length=2, max_length=3), "ab\n", False),
         (KeyFormat(alphabet="abc", min_length=2, max_length=3), "AB", False),
-        (KeyFormat(alphabet="a-c", min_length=1, max_length=1), "b", False),
-        (KeyFormat(alphabet="a-c", min_length=1, max_length=1), "-", True),
+        (KeyFormat(alphabet="+-/", min_length=1, max_length=1), ".", False),
+        (KeyFormat(alphabet="+-/", min_length=1, max_length=1), "-", True),
+        (KeyFormat(alphabet="-ac", min_length=1, max_length=1), "b", False),
+        (KeyFormat(alphabet="ac-", min_length=1, max_length=1), "b", False),
+        (KeyFormat(alphabet=string.ascii_letters + string.digits + "-_", min_length=1, max_length=1), "-", True),
         (KeyFormat(alphabet="^a", min_length=1, max_length=1), "b", False),
         (KeyFormat(alphabet="^a", min_length=1, max_length=1), "^", True),
         (KeyFormat(alphabet="]\\", min_length=2, max_length=2), "\\]", True),

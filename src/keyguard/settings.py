@@ -66,18 +66,20 @@ class Hasher(Protocol):
 
 _PREFIX = re.compile(r"[a-z0-9](?:[a-z0-9_]{0,14}[a-z0-9])?")
 _PRINTABLE = re.compile(r"[!-~]+")
+_RANGE = re.compile(r"[A-Za-z0-9]-[A-Za-z0-9]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFormat:
     """A form of key that a `Keyring` accepts beside Keyguard's own: keys brought from elsewhere, or chosen by people.
 
-    Such a key is `prefix`, then `min_length` to `max_length` characters of `alphabet`. `entropy` is what an attacker
-    has to guess, in bits: below 112, or where nobody knows (0), the keys are kept under Argon2id and found by a
-    peppered digest.
+    Such a key is `prefix`, then `min_length` to `max_length` characters of `alphabet`, which is written out
+    (``string.ascii_letters + string.digits``) and knows no ranges. `entropy` is what an attacker has to guess, in bits:
+    below 112, or where nobody knows (0), the keys are kept under Argon2id and found by a peppered digest.
 
-    Raises `ConfigurationError` if the prefix or the alphabet hold anything but printable ASCII without blanks, if the
-    lengths are not 1 ≤ min ≤ max with at most 512 bytes in all, or if the entropy is not a whole number of bits.
+    Raises `ConfigurationError` if the prefix or the alphabet hold anything but printable ASCII without blanks, if a
+    character stands twice in the alphabet or a ``-`` between two letters or digits, if the lengths are not
+    1 ≤ min ≤ max with at most 512 bytes in all, or if the entropy is not a whole number of bits.
     """
 
     prefix: str = ""
@@ -91,6 +93,11 @@ class KeyFormat:
         """Check the values and compile the pattern."""
         if not _fits(_PRINTABLE, self.alphabet) or not (self.prefix == "" or _fits(_PRINTABLE, self.prefix)):
             raise ConfigurationError("a key format's prefix and alphabet are printable ASCII characters without blanks")
+        if len(set(self.alphabet)) < len(self.alphabet) or _RANGE.search(self.alphabet):
+            raise ConfigurationError(
+                "a key format's alphabet has no ranges: write the characters out, each once, and '-' anywhere but "
+                f"between two letters or digits; not {self.alphabet!r}"
+            )
         lengths = (self.min_length, self.max_length)
         if not (
             all(_is_a(int, length) for length in lengths)
