@@ -175,5 +175,5 @@ keyrings = st.builds(
     prefix=st.from_regex(r"[a-z0-9]([a-z0-9_]{0,14}[a-z0-9])?", fullmatch=True),
     peppers=st.lists(st.binary(min_size=16, max_size=40), min_size=1, max_size=3, unique=True),
     formats=st.lists(key_formats, max_size=2),
-    max_lifetime=st.none() | st.timedeltas(min_value=MICROSECOND),
+    max_lifetime=st.none() | st.timedeltas(min_value=MICROSECOND, max_value=timedelta(days=36_525)),
 )

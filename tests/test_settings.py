@@ -57,7 +57,7 @@ PREFIX_SENTENCE = (
 )
 PEPPER_SENTENCE = "each pepper is bytes or a str of at least 16 bytes"
 NEEDS_PEPPERS = "a hasher, or a key format of fewer than 112 bits of entropy, needs peppers: "
-LIFETIME_SENTENCE = "max_lifetime is a positive timedelta, or None; not "
+LIFETIME_SENTENCE = "max_lifetime is a positive timedelta of at most 100 years, or None; not "
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,8 @@ LIFETIME_SENTENCE = "max_lifetime is a positive timedelta, or None; not "
         ({"formats": [STRONG, WEAK]}, NEEDS_PEPPERS),
         ({"max_lifetime": timedelta(0)}, LIFETIME_SENTENCE),
         ({"max_lifetime": timedelta(days=-1)}, LIFETIME_SENTENCE),
+        ({"max_lifetime": timedelta(days=36_525, microseconds=1)}, LIFETIME_SENTENCE),
+        ({"max_lifetime": timedelta.max}, LIFETIME_SENTENCE),
         ({"max_lifetime": 3600}, LIFETIME_SENTENCE + "3600"),
     ],
     ids=name_of,
@@ -117,6 +119,7 @@ def test_a_wrong_keyring_says_what_is_allowed(arguments, sentence):
         {"formats": [STRONG]},
         {"formats": (WEAK, STRONG), "peppers": [PEPPER]},
         {"max_lifetime": timedelta(microseconds=1)},
+        {"max_lifetime": timedelta(days=36_525)},
     ],
     ids=name_of,
 )

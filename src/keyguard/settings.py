@@ -35,6 +35,9 @@ FAST_DIGEST_BITS = 112
 
 MIN_PEPPER_BYTES = 16
 
+_LONGEST_LIFETIME = timedelta(days=36_525)
+"""100 years: far from the year 9999, in which the reckoning of `datetime` ends."""
+
 _Item = TypeVar("_Item")
 
 DEFAULT_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -132,7 +135,8 @@ class Keyring:
       to the front; take the old one out when no key needs it any more.
     - `hasher`: a slow hash for *every* key. Without it generated keys have a fast digest and chosen ones Argon2id.
     - `formats`: forms of key that are accepted beside Keyguard's own.
-    - `max_lifetime`: the longest life that a new key may have; without an expiry of its own a key gets this one.
+    - `max_lifetime`: the longest life that a new key may have, at most 100 years; without an expiry of its own a key
+      gets this one.
 
     Raises `ConfigurationError` if a value is not as above, or if a hasher or a format of fewer than 112 bits stands
     without a pepper: what a slow hash protects must not be found by a fast one.
@@ -170,8 +174,10 @@ class Keyring:
                 "such keys are found by their digest under the pepper"
             )
         lifetime = self.max_lifetime
-        if lifetime is not None and not (_is_a(timedelta, lifetime) and lifetime > timedelta(0)):
-            raise ConfigurationError(f"max_lifetime is a positive timedelta, or None; not {lifetime!r}")
+        if lifetime is not None and not (_is_a(timedelta, lifetime) and timedelta(0) < lifetime <= _LONGEST_LIFETIME):
+            raise ConfigurationError(
+                f"max_lifetime is a positive timedelta of at most 100 years, or None; not {lifetime!r}"
+            )
         object.__setattr__(self, "peppers", peppers)
         object.__setattr__(self, "formats", formats)
         object.__setattr__(self, "pepper_bytes", peppers)
