@@ -1,5 +1,8 @@
 """Keys and owners in dictionaries: for tests and demos, and the reference of what a store does."""
 
+import logging
+import multiprocessing
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -11,9 +14,21 @@ from keyguard.settings import Keyring
 
 __all__ = ["MemoryStore"]
 
+_logger = logging.getLogger("keyguard")
+
+
+def _is_one_of_several() -> bool:
+    """Tell whether this process seems to be one of several workers, as far as that can be told from inside."""
+    workers = os.environ.get("WEB_CONCURRENCY", "")  # What uvicorn, gunicorn and most platforms go by.
+    return (workers.isdecimal() and int(workers) > 1) or multiprocessing.parent_process() is not None
+
 
 class MemoryStore:
     """A `keyguard.ports.KeyRegistry` that forgets everything when the process ends, and that no other process sees.
+
+    Each worker of a server has a store of its own, where a key that another worker revoked goes on working. So opening
+    it warns, in the log, where this process looks like one of several: if ``WEB_CONCURRENCY`` asks for more than one,
+    or if `multiprocessing` started it.
 
     Its pepper cannot be a wrong one: what was made under another is gone.
 
@@ -33,7 +48,12 @@ class MemoryStore:
         self._by_lookup: dict[str, str] = {}
 
     async def open(self) -> None:
-        """Note that the store is in use."""
+        """Note that the store is in use. Warns where other processes seem to have others in its place."""
+        if not self.is_open and _is_one_of_several():
+            _logger.warning(
+                "a MemoryStore is open in what may be one of several worker processes: what one of them issues or "
+                "revokes, the others do not see; a SQLStore is shared by all"
+            )
         self.is_open = True
 
     async def close(self) -> None:
