@@ -183,6 +183,8 @@ NETWORK = "a network is written like"
 @pytest.mark.parametrize(
     ("mistake", "sentence"),
     [
+        ({"name": None}, "name is a text; not NoneType"),
+        ({"name": b"laptop"}, "name is a text; not bytes"),
         ({"scopes": "flows:read"}, "scopes is a list of names, even of one; not a str"),
         ({"scopes": ["Flows"]}, SCOPE),
         ({"scopes": ["flows", ""]}, SCOPE),
@@ -402,6 +404,8 @@ async def test_adopting_makes_the_same_mistakes():
     owner = await ada(store)
     with pytest.raises(ConfigurationError, match="scopes is a list"):
         await lifecycle.adopt(store, owner, STRONG, scopes="flows")
+    with pytest.raises(ConfigurationError, match="name is a text"):
+        await lifecycle.adopt(store, owner, STRONG, name=None)
     assert await lifecycle.list_keys(store) == []
 
 
@@ -456,6 +460,16 @@ async def test_a_key_gets_another_name(store):
     before = (await lifecycle.issue(store, await ada(store), name="old")).record
     await lifecycle.rename(store, before.id, "Zoë's „new“ one")
     assert await lifecycle.get(store, before.id) == replace(before, name="Zoë's „new“ one")
+
+
+async def test_a_name_and_a_reason_are_texts(store):
+    """What is no text is neither a key's name nor the reason of its end, and the key stays as it is."""
+    before = (await lifecycle.issue(store, await ada(store), name="old")).record
+    with pytest.raises(ConfigurationError, match="name is a text; not NoneType"):
+        await lifecycle.rename(store, before.id, None)
+    with pytest.raises(ConfigurationError, match="reason is a text; not NoneType"):
+        await lifecycle.revoke(store, before.id, reason=None)
+    assert await lifecycle.get(store, before.id) == before
 
 
 async def test_keys_are_listed(store, clock):
@@ -538,12 +552,15 @@ async def test_names_and_ids_are_unique(store, name, owner_id):
     ("arguments", "sentence"),
     [
         ({"name": ""}, "an owner needs a name"),
+        ({"name": None}, "name is a text; not NoneType"),
+        ({"name": 7}, "name is a text; not int"),
+        ({"name": "ada", "id": 7}, "id is a text; not int"),
         ({"name": "ada", "password": ""}, "a password has one character at least"),
     ],
-    ids=["name", "password"],
+    ids=["empty name", "no name", "number for a name", "number for an id", "password"],
 )
 async def test_an_owner_has_a_name_and_no_empty_password(store, arguments, sentence):
-    """Neither the name nor a password may be empty; there is no owner then."""
+    """Name and id are texts, and neither the name nor a password may be empty; there is no owner then."""
     with pytest.raises(ConfigurationError, match=sentence):
         await lifecycle.add_owner(store, **arguments)
     assert await store.list_owners() == []

@@ -83,7 +83,8 @@ async def issue(
         entropy: where its randomness comes from.
 
     Raises:
-        ConfigurationError: if a scope, a network or a time is not as above, or the life is longer than `max_lifetime`.
+        ConfigurationError: if the name, a scope, a network or a time is not as above, or the life is longer than
+            `max_lifetime`.
         NotFound: if there is no such owner.
     """
     key = from_entropy(store.keyring.prefix, entropy(ENTROPY_BYTES))
@@ -180,7 +181,8 @@ async def list_keys(store: KeyRegistry, owner: Owner | str | None = None) -> lis
 
 
 async def rename(store: KeyRegistry, key_id: str, name: str) -> None:
-    """Give a key another name. Raises `NotFound`."""
+    """Give a key another name. Raises `NotFound`, and `ConfigurationError` if the name is no text."""
+    _check_text("name", name)
     await store.rename_key(key_id, name)
 
 
@@ -197,8 +199,9 @@ async def enable(store: KeyRegistry, key_id: str) -> None:
 async def revoke(store: KeyRegistry, key_id: str, *, reason: str = "", clock: Clock = utc_now) -> bool:
     """Refuse a key for good; tell whether this call did it. Of a revoked key the first time and reason stay.
 
-    Raises `NotFound` if there is no key with that id.
+    Raises `NotFound` if there is no key with that id, and `ConfigurationError` if the reason is no text.
     """
+    _check_text("reason", reason)
     return await store.revoke_key(key_id, clock(), reason)
 
 
@@ -218,14 +221,16 @@ async def add_owner(
     """Add an owner; without an `id` it gets a random UUID.
 
     Raises:
-        ConfigurationError: if the name or the password is empty.
+        ConfigurationError: if the name or the id is no text, or the name or the password is empty.
         Conflict: if the id or the name is taken.
         NotSupported: if owners live in the app's own table.
         Overloaded: if a password is given and too many slow hashes wait.
     """
+    _check_text("name", name)
     if not name:
         raise ConfigurationError("an owner needs a name")
     owner_id = id if id is not None else str(uuid.UUID(bytes=entropy(16), version=4))
+    _check_text("id", owner_id)
     owner = Owner(id=owner_id, name=name, is_superuser=is_superuser)
     verifier = None if password is None else await _hash(password)
     await store.add_owner(owner, created_at=clock(), password=verifier)
@@ -288,6 +293,7 @@ async def _record(
     expires_at: datetime | None,
     now: datetime,
 ) -> KeyRecord:
+    _check_text("name", name)
     granted = ALL_SCOPES if scopes is None else _scopes(scopes)
     allowed = _networks(networks)
     not_before = _in_utc(not_before)
@@ -306,6 +312,11 @@ async def _record(
         not_before=not_before,
         expires_at=expires_at,
     )
+
+
+def _check_text(what: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{what} is a text; not {type(value).__name__}")
 
 
 def _id_of(owner: Owner | str) -> str:
