@@ -18,18 +18,22 @@ def group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PYPROJECT, name))
 
 
+PYTEST = ("pytest", "-n", "auto")
+"""With a process for each core: what the tests wait for are mostly servers and locks."""
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests on the Python that runs nox."""
     session.install("-e", ".[fastapi,migrations]", *group("test"))
-    session.run("pytest", *session.posargs)
+    session.run(*PYTEST, *session.posargs)
 
 
 @nox.session(python=["3.12", "3.13"])
 def tests_on(session: nox.Session) -> None:
     """Run the tests on another Python, against the package as it installs."""
     session.install(".[fastapi,migrations]", *group("test"))
-    session.run("pytest", *session.posargs)
+    session.run(*PYTEST, *session.posargs)
 
 
 @nox.session
@@ -37,7 +41,7 @@ def tests_on(session: nox.Session) -> None:
 def sqlalchemy(session: nox.Session, version: str) -> None:
     """Run the tests of the stores against each supported line of SQLAlchemy."""
     session.install("-e", ".[fastapi,migrations]", *group("test"), f"sqlalchemy[asyncio]=={version}.*")
-    session.run("pytest", "tests/stores", *session.posargs)
+    session.run(*PYTEST, "tests/stores", *session.posargs)
 
 
 @nox.session
@@ -45,7 +49,7 @@ def cover(session: nox.Session) -> None:
     """Run the tests and demand that every line and every branch of the package was taken."""
     session.install("-e", ".[fastapi,migrations]", *group("test"))
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", *PYTEST, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
@@ -87,7 +91,7 @@ def build(session: nox.Session) -> None:
     (wheel,) = dist.glob("*.whl")
     session.install(f"{wheel}[fastapi,migrations]", *group("test"))
     session.install("--no-deps", "--force-reinstall", str(wheel))  # Its version may be one that is there already.
-    session.run("pytest", *(session.posargs or ["tests/test_surface.py", "tests/stores"]))
+    session.run(*PYTEST, *(session.posargs or ["tests/test_surface.py", "tests/stores"]))
 
 
 @nox.session(default=False)

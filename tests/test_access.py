@@ -352,6 +352,21 @@ def test_what_cannot_be_asked_for(scopes):
 # --- what stays as it was ---------------------------------------------------------------------------------------
 
 
+class Shelf:
+    """An endpoint that is an object."""
+
+    async def __call__(self, request):
+        return PlainTextResponse(RAN)
+
+
+async def test_an_object_is_an_endpoint_too(world):
+    """An object that is called with a request, and is async, is guarded like a function."""
+    app = Starlette(routes=[Route("/x", require("flows:read")(Shelf()))])
+    for name, status in {"reader": 200, "writer": 403}.items():
+        answer = await get(KeyGuard(app, store=world.store), "/x", headers=[*world.headers(name).items()])
+        assert answer.status == status
+
+
 def test_an_endpoint_keeps_its_name():
     """A decorated endpoint keeps name, docstring and signature, for routers and documentation."""
     route = endpoints(require("flows:read"))[0]

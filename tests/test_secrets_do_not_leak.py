@@ -85,7 +85,7 @@ class Careless:
         await self.app(scope, receive, send)
         del presented
 """
-    exec(compile(source, "planted", "exec"), namespace)
+    exec(compile(source, "<planted>", "exec"), namespace)
     return SimpleNamespace(**namespace)
 
 
