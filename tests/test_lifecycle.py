@@ -499,6 +499,7 @@ async def test_keys_are_listed(store, clock):
         lambda store: lifecycle.set_superuser(store, "nobody", superuser=True),
         lambda store: lifecycle.set_password(store, "nobody", "x"),
         lambda store: lifecycle.set_password(store, "nobody", None),
+        lambda store: lifecycle.issue(store, "nobody"),
     ],
     ids=[
         "get",
@@ -511,13 +512,16 @@ async def test_keys_are_listed(store, clock):
         "set_superuser",
         "set_password",
         "take the password away",
+        "issue",
     ],
 )
 async def test_what_does_not_exist_cannot_be_changed(store, call):
-    """A change to a key or an owner that does not exist raises `NotFound`."""
+    """A change to a key or an owner that does not exist raises `NotFound`, which does not quote what may be a key."""
     await ada(store)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound) as caught:
         await call(store)
+    assert "nothing" not in str(caught.value)
+    assert "nobody" not in str(caught.value)
 
 
 # --- owners -----------------------------------------------------------------------------------------------------

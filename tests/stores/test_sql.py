@@ -278,7 +278,7 @@ async def test_what_is_under_way_can_be_ended():
 async def test_missing_tables_are_named_with_their_remedy(path):
     """A database without the tables, or without one of them, refuses the start and says how to make them."""
     store = SQLStore(f"sqlite+aiosqlite:///{path}")
-    with pytest.raises(SchemaMismatch, match=r"await store\.create_schema\(\)"):
+    with pytest.raises(SchemaMismatch, match=r"`await store\.create_schema\(\)` makes them, before the server starts"):
         await store.open()
     await store.create_schema()
     await store.open()
@@ -291,7 +291,12 @@ async def test_missing_tables_are_named_with_their_remedy(path):
 
 
 @pytest.mark.parametrize(
-    "change", ["UPDATE keyguard_meta SET value = '0' WHERE name = 'schema'", "DELETE FROM keyguard_meta"]
+    "change",
+    [
+        "UPDATE keyguard_meta SET value = '0' WHERE name = 'schema'",
+        "DELETE FROM keyguard_meta WHERE name = 'schema'",
+        "DELETE FROM keyguard_meta WHERE name = 'pepper'",
+    ],
 )
 async def test_tables_of_another_version_are_refused(path, change):
     """Tables of another version, or of none, refuse the start and point to the migrations."""
@@ -311,6 +316,19 @@ async def test_making_the_tables_leaves_other_versions_alone(path):
         with pytest.raises(SchemaMismatch, match="'0'"):
             await store.create_schema()
     assert raw(path, "SELECT name FROM sqlite_master WHERE name = 'keyguard_keys'") == []
+
+
+async def test_tables_from_the_metadata_alone_are_completed(path):
+    """Tables that the app made of `metadata` lack their notes: the start says so, and `create_schema` adds them."""
+    store = SQLStore(f"sqlite+aiosqlite:///{path}")
+    await store.change_schema(store.metadata.create_all)
+    with pytest.raises(SchemaMismatch, match=r"keyguard_meta is empty: `await store\.create_schema\(\)` fills it"):
+        await store.open()
+    await store.create_schema()
+    await store.open()
+    await store.close()
+    assert raw(path, "SELECT * FROM keyguard_meta ORDER BY name") == [("pepper", ""), ("schema", "1")]
+    assert raw(path, "SELECT * FROM keyguard_alembic_version") == [("0001",)]
 
 
 async def test_making_the_tables_again_does_nothing(path):

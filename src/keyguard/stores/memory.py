@@ -150,7 +150,7 @@ class MemoryStore:
 
     def _owner(self, owner_id: str) -> Owner:
         if owner_id not in self._owners:
-            raise NotFound(f"there is no owner with the id {owner_id!r}")
+            raise NotFound("there is no owner with that id")
         return self._owners[owner_id]
 
     def _key(self, key_id: str) -> KeyRecord:

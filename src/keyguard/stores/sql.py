@@ -188,7 +188,8 @@ class SQLStore:
         there = inspect(connection)
         if not self.metadata.tables.keys() <= set(there.get_table_names()):
             raise SchemaMismatch(
-                "the database has no Keyguard tables, or not all of them: `await store.create_schema()` makes them"
+                "the database has no Keyguard tables, or not all of them: `await store.create_schema()` makes them, "
+                "before the server starts"
             )
         notes = self._notes(connection)
         _check_version(notes)
@@ -211,8 +212,9 @@ class SQLStore:
         connection.execute(update(self._schema.meta).where(is_pepper).values(value=note))
 
     def _create(self, connection: Connection) -> None:
-        if inspect(connection).has_table(self._schema.meta.name):
-            _check_version(self._notes(connection))
+        # An app that makes the tables of `metadata` itself has the one of the notes empty at first.
+        if inspect(connection).has_table(self._schema.meta.name) and (notes := self._notes(connection)):
+            _check_version(notes)
         self.metadata.create_all(connection)
         version_table.create(connection, checkfirst=True)
         if not self._notes(connection):
@@ -293,7 +295,7 @@ class SQLStore:
         owners = self._own_owners()
         statement = update(owners).where(owners.c.id == owner_id).values(values)
         if await self._write(lambda connection: _change(connection, statement)) == 0:
-            raise NotFound(f"there is no owner with the id {owner_id!r}")
+            raise NotFound("there is no owner with that id")
 
     def _own_owners(self) -> Table:
         if self._schema.owners is None:
@@ -307,7 +309,7 @@ class SQLStore:
 
         def add(connection: Connection) -> None:
             if connection.execute(self._owners.by_id(record.owner_id)).first() is None:
-                raise NotFound(f"there is no owner with the id {record.owner_id!r}")
+                raise NotFound("there is no owner with that id")
             owner_id = self._owners.id_from(record.owner_id)
             _change(connection, insert(self._keys).values(_values(record) | {"owner_id": owner_id}))
 
@@ -374,6 +376,10 @@ def _change(connection: Connection, statement: Insert | Update) -> int:
 
 
 def _check_version(notes: Mapping[str, str]) -> None:
+    if not notes:
+        raise SchemaMismatch(
+            "the table keyguard_meta is empty: `await store.create_schema()` fills it, before the server starts"
+        )
     if notes.get("schema") != VERSION or "pepper" not in notes:
         raise SchemaMismatch(
             f"the database's Keyguard tables are of version {notes.get('schema')!r}, and this library needs "
