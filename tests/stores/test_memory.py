@@ -1,6 +1,5 @@
 """A store in memory warns where other processes seem to have others in its place."""
 
-import asyncio
 import logging
 import multiprocessing
 
@@ -34,24 +33,21 @@ async def test_a_process_by_itself_is_not_warned(monkeypatch, caplog):
     assert caplog.records == []
 
 
-def warned_of(connection):
-    """Open a store in another process, and send back what it logged."""
-    messages = []
-    handler = logging.Handler()
-    handler.emit = lambda record: messages.append(record.getMessage())
-    logging.getLogger("keyguard").addHandler(handler)
-    asyncio.run(opened_twice())
-    connection.send(messages)
+WORKER = """
+import asyncio, logging
+from keyguard.stores.memory import MemoryStore
+
+logging.basicConfig(filename={log!r})
+asyncio.run(MemoryStore().open())
+"""
 
 
-def test_a_process_that_another_started_is_warned(monkeypatch):
+def test_a_process_that_another_started_is_warned(monkeypatch, tmp_path):
     """In a process that `multiprocessing` started, as servers start their workers, opening the store warns."""
     monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=warned_of, args=(theirs,))
+    log = tmp_path / "worker.log"
+    process = multiprocessing.get_context("spawn").Process(target=exec, args=(WORKER.format(log=str(log)),))
     process.start()
-    theirs.close()
-    (message,) = ours.recv()
     process.join()
-    assert SENTENCE in message
+    assert process.exitcode == 0
+    assert log.read_text().count(SENTENCE) == 1
