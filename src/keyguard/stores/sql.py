@@ -213,8 +213,8 @@ class SQLStore:
 
     def _create(self, connection: Connection) -> None:
         # An app that makes the tables of `metadata` itself has the one of the notes empty at first.
-        if inspect(connection).has_table(self._schema.meta.name) and (notes := self._notes(connection)):
-            _check_version(notes)
+        if inspect(connection).has_table(self._schema.meta.name) and (noted := self._notes(connection)):
+            _check_version(noted)
         self.metadata.create_all(connection)
         version_table.create(connection, checkfirst=True)
         if not self._notes(connection):
