@@ -606,6 +606,29 @@ async def test_a_password_is_any_text(store, password):
     assert await lifecycle.verify_password(store, "ada", password[:-1]) is None
 
 
+@pytest.mark.parametrize("text", ["\ud800", "ada\0"], ids=["surrogate", "NUL"])
+async def test_a_text_that_no_database_takes(store, text):
+    """Half of a surrogate pair, or a NUL character, is nobody's name and no key's id, and nothing can be called so."""
+    owner = await ada(store)
+    key = (await lifecycle.issue(store, owner)).record
+    assert await lifecycle.verify_password(store, text, "x") is None
+    with pytest.raises(NotFound):
+        await lifecycle.get(store, text)
+    with pytest.raises(NotFound):
+        await lifecycle.issue(store, text)
+    for call in (
+        lambda: lifecycle.issue(store, owner, name=text),
+        lambda: lifecycle.rename(store, key.id, text),
+        lambda: lifecycle.revoke(store, key.id, reason=text),
+        lambda: lifecycle.add_owner(store, text),
+        lambda: lifecycle.add_owner(store, "bob", id=text),
+    ):
+        with pytest.raises(ConfigurationError, match="no NUL character and no half of a surrogate pair"):
+            await call()
+    assert await lifecycle.list_keys(store) == [key]
+    assert await store.list_owners() == [owner]
+
+
 async def test_an_owner_without_a_password(store):
     """An owner without a password, or whose password was taken away, is not known by any."""
     owner = await ada(store)

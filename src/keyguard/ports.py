@@ -94,6 +94,9 @@ class KeyRegistry(KeyStore, Protocol):
     it. Writes are narrow: they touch the columns that they speak of and nothing else, so that two at once lose nothing.
     A method that changes a key or owner raises `NotFound` if there is none with that id. Where owners live in the app's
     own table, the methods that write owners raise `NotSupported`.
+
+    A text with a NUL character or a surrogate, which JSON can bring and no database takes, is no id and no name: asked
+    for it is not there, and to write it raises `ConfigurationError`.
     """
 
     async def add_owner(self, owner: Owner, *, created_at: datetime, password: str | None = None) -> None:

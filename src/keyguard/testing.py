@@ -22,7 +22,7 @@ from hashlib import sha256
 from ipaddress import ip_network
 from typing import Any, ClassVar, TypeVar
 
-from keyguard.errors import Conflict, NotFound, NotSupported
+from keyguard.errors import ConfigurationError, Conflict, NotFound, NotSupported
 from keyguard.model import Found, KeyRecord, Owner
 from keyguard.ports import KeyRegistry, KeyStore
 from keyguard.settings import Keyring
@@ -39,6 +39,9 @@ __all__ = [
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 """When the made-up keys were made; with microseconds, because a store must keep them."""
+
+UNSTORABLE = ("\ud800", "ada\udfff", "\0", "ada\0")
+"""Texts that no database takes: halves of surrogate pairs, which JSON can bring, and NUL characters."""
 
 _Store = TypeVar("_Store", bound=KeyStore)
 
@@ -236,7 +239,7 @@ class KeyStoreContract:
         async with _opened(await self.make_store(Keyring(), [ada, bob], keys)) as store:
             assert await store.find_owner("ada") == ada
             assert await store.find_owner("bob") == bob
-            for name in ("Ada", "ada ", "ad", "%", "a_a", "", "carol"):
+            for name in ("Ada", "ada ", "ad", "%", "a_a", "", "carol", *UNSTORABLE):
                 assert await store.find_owner(name) is None
 
     async def test_finding_changes_nothing(self) -> None:
@@ -443,6 +446,40 @@ class KeyRegistryContract(KeyStoreContract):
             with _raises(NotFound):
                 await store.revoke_key("none", NOON, "reason")
 
+    async def test_a_text_that_cannot_be_stored_is_no_id(self) -> None:
+        """Asked for a NUL character or half of a surrogate pair, a store knows no such key and no such owner."""
+        ada, _ = self.owners()
+        async with _opened(await self.make_store(Keyring(), [ada], [make_record("one", ada.id)])) as store:
+            for text in (*UNSTORABLE, "one\0"):
+                assert await store.get_key(text) is None
+                assert await store.get_owner(text) is None
+                assert await store.get_password(text) is None
+                assert await store.list_keys(text) == []
+                with _raises(NotFound):
+                    await store.add_key(make_record("two", text))
+                with _raises(NotFound):
+                    await store.rename_key(text, "name")
+                with _raises(NotFound):
+                    await store.set_key_disabled(text, NOON)
+                with _raises(NotFound):
+                    await store.revoke_key(text, NOON, "reason")
+
+    async def test_a_text_that_cannot_be_stored_is_refused(self) -> None:
+        """A NUL character or half of a surrogate pair in a key's id, name or reason raises, and nothing changes."""
+        ada, _ = self.owners()
+        key = make_record("one", ada.id)
+        async with _opened(await self.make_store(Keyring(), [ada], [key])) as store:
+            for text in UNSTORABLE:
+                with _raises(ConfigurationError):
+                    await store.add_key(make_record("two", ada.id, name=text))
+                with _raises(ConfigurationError):
+                    await store.add_key(replace(make_record("two", ada.id), id=text))
+                with _raises(ConfigurationError):
+                    await store.rename_key("one", text)
+                with _raises(ConfigurationError):
+                    await store.revoke_key("one", NOON, text)
+            assert await store.list_keys() == [key]
+
     async def test_a_registry_upgrades(self) -> None:
         """An upgrade with the right verifier is done, of the lookup and the verifier or of the verifier alone."""
         ada, _ = self.owners()
@@ -500,6 +537,24 @@ class OwnerRegistryContract(KeyRegistryContract):
                 await store.add_owner(replace(bob, name=ada.name), created_at=NOON)
             assert await store.list_owners() == [ada]
             assert await store.get_password(ada.id) == "$argon2id$1"
+
+    async def test_an_owner_that_cannot_be_stored_is_refused(self) -> None:
+        """An owner with a NUL character or half of a surrogate pair is not added, and there is none to be changed."""
+        ada, bob = self.owners()
+        async with _opened(await self.make_store(Keyring(), [ada], [])) as store:
+            for text in UNSTORABLE:
+                with _raises(ConfigurationError):
+                    await store.add_owner(replace(bob, id=text), created_at=NOON)
+                with _raises(ConfigurationError):
+                    await store.add_owner(replace(bob, name=text), created_at=NOON)
+                with _raises(ConfigurationError):
+                    await store.set_password(ada.id, text)
+                with _raises(NotFound):
+                    await store.set_owner_active(text, active=True)
+                with _raises(NotFound):
+                    await store.set_owner_superuser(text, superuser=True)
+            assert await store.list_owners() == [ada]
+            assert await store.get_password(ada.id) is None
 
     async def test_an_owner_is_deactivated_with_all_keys(self) -> None:
         """A deactivated owner is inactive in every answer until activated again; nothing else changes."""

@@ -23,6 +23,7 @@ from sqlalchemy.types import TypeEngine
 
 from keyguard.errors import ConfigurationError
 from keyguard.model import Owner
+from keyguard.stores._text import is_storable
 
 __all__ = ["OWN_OWNERS", "Owners", "UserTable", "owner_of"]
 
@@ -103,6 +104,8 @@ class Owners:
 
     def id_from(self, text: str) -> Any:  # noqa: ANN401 Whatever the table's ids are.
         """Return the id whose text is `text`, None if there can be none."""
+        if not is_storable(text):
+            return None
         try:
             value = self._users.key_type.python_type(text)
         except ValueError:

@@ -11,6 +11,7 @@ from operator import attrgetter
 from keyguard.errors import Conflict, NotFound
 from keyguard.model import Found, KeyRecord, Owner
 from keyguard.settings import Keyring
+from keyguard.stores._text import check_storable
 
 __all__ = ["MemoryStore"]
 
@@ -84,6 +85,7 @@ class MemoryStore:
 
     async def add_owner(self, owner: Owner, *, created_at: datetime, password: str | None = None) -> None:  # noqa: ARG002 Nothing in the port reads created_at.
         """Add an owner. Raises `Conflict` if the id or the name is taken."""
+        check_storable([owner.id, owner.name, password])
         if any(owner.id == other.id or owner.name == other.name for other in self._owners.values()):
             raise Conflict("there is an owner with that id or name already")
         self._owners[owner.id] = owner
@@ -111,10 +113,12 @@ class MemoryStore:
 
     async def set_password(self, owner_id: str, password: str | None) -> None:
         """Replace the owner's password verifier; None takes it away."""
+        check_storable([password])
         self._passwords[self._owner(owner_id).id] = password
 
     async def add_key(self, record: KeyRecord) -> None:
         """Add a key. Raises `NotFound` if there is no such owner and `Conflict` if the id or the lookup is taken."""
+        check_storable([record.id, record.prefix, record.name, record.lookup, record.verifier, record.revoked_reason])
         self._owner(record.owner_id)
         if record.id in self._keys or record.lookup in self._by_lookup:
             raise Conflict("there is a key with that id or lookup already")
@@ -132,6 +136,7 @@ class MemoryStore:
 
     async def rename_key(self, key_id: str, name: str) -> None:
         """Change a key's name."""
+        check_storable([name])
         self._keys[key_id] = replace(self._key(key_id), name=name)
 
     async def set_key_disabled(self, key_id: str, at: datetime | None) -> None:
@@ -142,6 +147,7 @@ class MemoryStore:
 
     async def revoke_key(self, key_id: str, at: datetime, reason: str) -> bool:
         """Revoke a key for good; tell whether this call did it."""
+        check_storable([reason])
         record = self._key(key_id)
         if record.revoked_at is not None:
             return False

@@ -37,6 +37,7 @@ from keyguard.settings import Keyring
 from keyguard.stores._database import Database
 from keyguard.stores._owners import OWN_OWNERS, Owners, UserTable, owner_of
 from keyguard.stores._schema import REVISION, VERSION, Schema, version_table
+from keyguard.stores._text import check_storable, is_storable
 
 __all__ = ["SQLStore", "UserTable"]
 
@@ -232,6 +233,8 @@ class SQLStore:
 
     async def find_owner(self, name: str) -> Owner | None:
         """Return the owner called `name`, character for character."""
+        if not is_storable(name):
+            return None
         owners = map(owner_of, await self._read(self._owners.by_name(name)))
         return next((owner for owner in owners if owner.name == name), None)
 
@@ -251,6 +254,7 @@ class SQLStore:
 
     async def add_owner(self, owner: Owner, *, created_at: datetime, password: str | None = None) -> None:
         """Add an owner. Raises `Conflict` if the id or the name is taken."""
+        check_storable([owner.id, owner.name, password])
         values = {
             "id": owner.id,
             "name": owner.name,
@@ -282,7 +286,7 @@ class SQLStore:
     async def get_password(self, owner_id: str) -> str | None:
         """Return the owner's password verifier; the app's own users have none here."""
         owners = self._schema.owners
-        if owners is None:
+        if owners is None or not is_storable(owner_id):
             return None
         rows = await self._read(select(owners.c.password).where(owners.c.id == owner_id))
         return rows[0].password if rows else None
@@ -293,8 +297,9 @@ class SQLStore:
 
     async def _update_owner(self, owner_id: str, **values: object) -> None:
         owners = self._own_owners()
+        check_storable(values.values())
         statement = update(owners).where(owners.c.id == owner_id).values(values)
-        if await self._write(lambda connection: _change(connection, statement)) == 0:
+        if not is_storable(owner_id) or await self._write(lambda connection: _change(connection, statement)) == 0:
             raise NotFound("there is no owner with that id")
 
     def _own_owners(self) -> Table:
@@ -306,17 +311,21 @@ class SQLStore:
 
     async def add_key(self, record: KeyRecord) -> None:
         """Add a key. Raises `NotFound` if there is no such owner and `Conflict` if the id or the lookup is taken."""
+        values = _values(record)
+        check_storable(values.values())
 
         def add(connection: Connection) -> None:
             if connection.execute(self._owners.by_id(record.owner_id)).first() is None:
                 raise NotFound("there is no owner with that id")
             owner_id = self._owners.id_from(record.owner_id)
-            _change(connection, insert(self._keys).values(_values(record) | {"owner_id": owner_id}))
+            _change(connection, insert(self._keys).values(values | {"owner_id": owner_id}))
 
         await self._write(add)
 
     async def get_key(self, key_id: str) -> KeyRecord | None:
         """Return the key with that id, in whatever state."""
+        if not is_storable(key_id):
+            return None
         rows = await self._read(select(self._keys).where(self._keys.c.id == key_id))
         return _record(rows[0]) if rows else None
 
@@ -343,6 +352,9 @@ class SQLStore:
 
     async def _update_key(self, key_id: str, *conditions: ColumnElement[bool], **values: object) -> bool:
         """Change a key on the conditions; tell whether they held. Raises `NotFound` if there is no such key."""
+        check_storable(values.values())
+        if not is_storable(key_id):
+            raise NotFound("there is no key with that id")
         statement = update(self._keys).where(self._keys.c.id == key_id, *conditions).values(values)
 
         def change(connection: Connection) -> bool:
