@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from keyguard.errors import ConfigurationError
 from keyguard.model import Source
-from keyguard.settings import MAX_KEY_BYTES
+from keyguard.settings import MAX_KEY_BYTES, fits, require_bool
 
 __all__ = ["MAX_ODD_NAMES", "Candidate", "Extraction", "Sources"]
 
@@ -85,20 +85,19 @@ class Sources:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        if self.header is not None and not _fits(_TOKEN, self.header):
+        if self.header is not None and not fits(_TOKEN, self.header):
             raise ConfigurationError(
                 f"header is the name of a header, such as 'x-api-key', or None; not {self.header!r}"
             )
         header = None if self.header is None else self.header.lower()
         if header == "authorization":
             raise ConfigurationError("header cannot be 'authorization': bearer=True reads keys from there")
-        if self.query is not None and not _fits(_QUERY_NAME, self.query):
+        if self.query is not None and not fits(_QUERY_NAME, self.query):
             raise ConfigurationError(
                 "query is the name of a query parameter, of A-Z, a-z, 0-9 and ._~- such as 'x-api-key', or None; "
                 f"not {self.query!r}"
             )
-        if not _is_bool(self.bearer):
-            raise ConfigurationError(f"bearer is True or False; not {self.bearer!r}")
+        require_bool("bearer", self.bearer)
         if not _are_texts(self.prefixes):
             raise ConfigurationError(f"prefixes is a tuple of texts; not {self.prefixes!r}")
         if self.bearer and not self.prefixes:
@@ -228,14 +227,6 @@ def _if_ascii(value: bytes) -> bytes:
 
 def _is_letter(byte: int) -> bool:
     return chr(byte).isalpha()
-
-
-def _fits(pattern: re.Pattern[str], value: object) -> bool:
-    return isinstance(value, str) and pattern.fullmatch(value) is not None
-
-
-def _is_bool(value: object) -> bool:
-    return isinstance(value, bool)
 
 
 def _are_texts(values: Iterable[object]) -> bool:

@@ -40,7 +40,7 @@ from keyguard.model import (
 from keyguard.ports import Clock, KeyStore, Observer
 from keyguard.refusals import Challenge, refusal_for
 from keyguard.rules import Rules
-from keyguard.settings import Policy
+from keyguard.settings import Policy, require_bool
 
 __all__ = ["KeyGuard"]
 
@@ -322,8 +322,7 @@ def _check(*, policy: object, store: object, strip: object, trusted_hops: object
             "store is a store of keys, such as SQLStore(...) or MemoryStore(), with all members of keyguard.ports."
             f"KeyStore; {type(store).__name__} has no {missing[0]!r}"
         )
-    if not isinstance(strip, bool):
-        raise ConfigurationError(f"strip is True or False; not {strip!r}")
+    require_bool("strip", strip)
     if isinstance(trusted_hops, bool) or not isinstance(trusted_hops, int) or trusted_hops < 0:
         raise ConfigurationError(f"trusted_hops is the number of proxies, 0 or more; not {trusted_hops!r}")
     if not callable(clock) or not isinstance(now := clock(), datetime) or now.tzinfo is None:

@@ -10,7 +10,7 @@ Nothing else has a say: not the host, not `X-Forwarded-*`, not `X-Original-URL`,
 
 from keyguard.errors import ConfigurationError
 from keyguard.model import Requirement
-from keyguard.settings import PathRule, Policy, is_canonical
+from keyguard.settings import PathRule, Policy, is_canonical, require_bool
 
 __all__ = ["Rules"]
 
@@ -34,8 +34,7 @@ class Rules:
                 "root_path is empty, or begins with one slash and has none at its end, no empty, '.' or '..' segment "
                 f"and no character that needs encoding (such as '/api'); not {root_path!r}"
             )
-        if not _is_bool(root_in_path):
-            raise ConfigurationError(f"root_in_path is True or False; not {root_in_path!r}")
+        require_bool("root_in_path", root_in_path)
         self._root = root_path
         # Where the root is left out, a path that brings it all the same may be routed with it or without.
         self._never = (root_path,) if root_path and not root_in_path else ()
@@ -99,7 +98,3 @@ def _by_kind(rules: tuple[PathRule, ...], base: str) -> dict[_Kind, _Paths]:
 
 def _is_root(value: object) -> bool:
     return isinstance(value, str) and (value == "" or (is_canonical(value) and not value.endswith("/")))
-
-
-def _is_bool(value: object) -> bool:
-    return isinstance(value, bool)

@@ -24,7 +24,9 @@ __all__ = [
     "Keyring",
     "PathRule",
     "Policy",
+    "fits",
     "is_canonical",
+    "require_bool",
 ]
 
 MAX_KEY_BYTES = 512
@@ -94,7 +96,7 @@ class KeyFormat:
 
     def __post_init__(self) -> None:
         """Check the values and compile the pattern."""
-        if not _fits(_PRINTABLE, self.alphabet) or not (self.prefix == "" or _fits(_PRINTABLE, self.prefix)):
+        if not fits(_PRINTABLE, self.alphabet) or not (self.prefix == "" or fits(_PRINTABLE, self.prefix)):
             raise ConfigurationError("a key format's prefix and alphabet are printable ASCII characters without blanks")
         if len(set(self.alphabet)) < len(self.alphabet) or _RANGE.search(self.alphabet):
             raise ConfigurationError(
@@ -151,7 +153,7 @@ class Keyring:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        if not _fits(_PREFIX, self.prefix):
+        if not fits(_PREFIX, self.prefix):
             raise ConfigurationError(
                 "a key prefix is 1 to 16 characters of a-z and 0-9, with underscores only inside (such as 'kg' or "
                 f"'lf_live'); not {self.prefix!r}"
@@ -230,7 +232,7 @@ class PathRule:
 
     def __post_init__(self) -> None:
         """Check the path and the methods."""
-        if not _fits(_SEGMENTS, self.path) or not is_canonical(self.path) or self.path == "/*" or "*" in self.entry:
+        if not fits(_SEGMENTS, self.path) or not is_canonical(self.path) or self.path == "/*" or "*" in self.entry:
             raise ConfigurationError(
                 "a path begins with one slash, is not '/' alone, and has no empty, '.' or '..' segment and no "
                 "character that needs encoding; only its last segment may be '*', for all that is below; "
@@ -241,7 +243,7 @@ class PathRule:
             raise ConfigurationError(
                 f"methods is a set of {', '.join(sorted(DEFAULT_METHODS))}; not {sorted(map(str, methods))}"
             )
-        _require_bool("websocket", self.websocket)
+        require_bool("websocket", self.websocket)
         if not methods and not self.websocket:
             raise ConfigurationError("a path rule has one method at least, or websocket=True, or it speaks of nothing")
         object.__setattr__(self, "methods", frozenset(methods))
@@ -287,8 +289,8 @@ class Policy:
     def __post_init__(self) -> None:
         """Check the fields, each by itself and then together."""
         for name in ("auto_login", "auto_login_needs_key", "skip_auth"):
-            _require_bool(name, getattr(self, name))
-        if self.auto_login_user is not None and not _fits(_NAME, self.auto_login_user):
+            require_bool(name, getattr(self, name))
+        if self.auto_login_user is not None and not fits(_NAME, self.auto_login_user):
             raise ConfigurationError("auto_login_user is the name of an owner, or None")
         if (self.auto_login or self.skip_auth) and self.auto_login_user is None:
             raise ConfigurationError("auto_login and skip_auth need auto_login_user, the name of the owner to act as")
@@ -330,7 +332,8 @@ def _is_a(kind: type | tuple[type, ...], value: object) -> bool:
     return isinstance(value, kind)
 
 
-def _fits(pattern: re.Pattern[str], value: object) -> bool:
+def fits(pattern: re.Pattern[str], value: object) -> bool:
+    """Tell whether `value` is a text, and matches `pattern` as a whole."""
     return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
@@ -338,6 +341,7 @@ def _is_pepper(value: object) -> bool:
     return isinstance(value, bytes) and len(value) >= MIN_PEPPER_BYTES
 
 
-def _require_bool(name: str, value: object) -> None:
+def require_bool(name: str, value: object) -> None:
+    """Raise `ConfigurationError` unless `value`, given as the argument `name`, is True or False."""
     if not isinstance(value, bool):
         raise ConfigurationError(f"{name} is True or False; not {value!r}")
