@@ -241,3 +241,19 @@ async def test_a_store_that_cancels_itself_is_not_available():
 
     with pytest.raises(StoreUnavailable, match="gave up"):
         await Admission(at_once=1).run(give_up)
+
+
+async def crowd(admission):
+    """More who come at once than may be inside."""
+
+    async def turn():
+        await asyncio.sleep(0)
+        return "an answer"
+
+    return set(await asyncio.gather(*(admission.run(turn) for _ in range(10))))
+
+
+def test_a_door_outlives_an_event_loop():
+    """Those who wait in a second loop get their answers as in the first."""
+    admission = Admission(at_once=2)
+    assert [asyncio.run(crowd(admission)) for _ in range(3)] == [{"an answer"}] * 3

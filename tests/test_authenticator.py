@@ -50,11 +50,12 @@ class ObservedStore(MemoryStore):
         self.asked = []
         self.problems = {}
         self.hangs = False
+        self.go_on = asyncio.Event()
 
     async def _asked(self, what):
         self.asked.append(what)
         if self.hangs:
-            await asyncio.Event().wait()
+            await self.go_on.wait()
         if what in self.problems:
             raise self.problems[what]
 
@@ -78,6 +79,12 @@ class ObservedStore(MemoryStore):
     async def upgrade(self, key_id, **digests):
         await self._asked("upgrade")
         return await super().upgrade(key_id, **digests)
+
+
+async def settle():
+    """Let everything run that can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 class Guarded:
@@ -413,10 +420,9 @@ async def test_a_store_that_hangs_is_an_outage():
     """A store that does not answer within the deadline is an outage, and the request is answered then."""
     guarded = await Guarded().with_key()
     guarded.authenticator._admission = Admission(at_once=1, seconds=0.01)
+    await guarded.authenticator.open()
     guarded.store.hangs = True
     assert (await guarded.ask(guarded.key)).decision == OUTAGE
-    with pytest.raises(StoreUnavailable):
-        await guarded.authenticator.open()
     guarded.store.hangs = False
     assert (await guarded.ask(guarded.key)).decision.rule is Rule.KEY
 
@@ -519,6 +525,101 @@ async def test_opening_says_why_it_fails(problem):
     assert caught.value is problem
     await guarded.authenticator.close()
     assert guarded.store.asked == ["open"]
+
+
+async def open_slowly(guarded):
+    """Have the store take longer to open than anybody waits."""
+    guarded.authenticator._admission = Admission(at_once=1, seconds=0.01)
+    guarded.store.hangs = True
+    with pytest.raises(StoreUnavailable, match=r"did not answer within 0\.01 s"):
+        await guarded.authenticator.open()
+    assert (await guarded.ask(guarded.key)).decision == OUTAGE
+
+
+async def test_a_store_that_opens_slowly_opens():
+    """A store that takes longer to open than a request waits is opened all the same, once, for the next ones."""
+    guarded = await Guarded().with_key()
+    await open_slowly(guarded)
+    guarded.store.go_on.set()
+    await settle()
+    assert (await guarded.ask(guarded.key)).decision.rule is Rule.KEY
+    await guarded.authenticator.close()
+    assert guarded.store.asked == ["open", "find", "close"]
+
+
+@pytest.mark.parametrize("problem", [SchemaMismatch("no tables"), OSError("connection reset")], ids=repr)
+async def test_why_a_slow_opening_failed_is_in_the_log(caplog, problem):
+    """Where nobody has waited for the end of an opening that failed, the log says why; the next request tries again."""
+    guarded = await Guarded().with_key()
+    guarded.store.problems["open"] = problem
+    await open_slowly(guarded)
+    caplog.clear()
+    guarded.store.go_on.set()
+    await settle()
+    detail = problem if isinstance(problem, StartRefused) else "OSError"
+    assert [record.getMessage() for record in caplog.records] == [f"the store could not be opened: {detail}"]
+    del guarded.store.problems["open"]
+    guarded.store.hangs = False
+    assert (await guarded.ask(guarded.key)).decision.rule is Rule.KEY
+    assert guarded.store.asked == ["open", "open", "find"]
+
+
+async def test_an_opening_that_hangs_is_given_up_at_last():
+    """A store that hangs as it is opened is opened anew after a minute; one that then answers goes on."""
+    guarded = await Guarded().with_key()
+    assert guarded.authenticator._opening_seconds == 60
+    guarded.authenticator._opening_seconds = 0.01
+    guarded.store.hangs = True
+    with pytest.raises(StoreUnavailable, match=r"did not answer within 0\.01 s"):
+        await guarded.authenticator.open()
+    guarded.store.hangs = False
+    assert (await guarded.ask(guarded.key)).decision.rule is Rule.KEY
+    assert guarded.store.asked == ["open", "open", "find"]
+
+
+async def test_an_opening_that_is_ended_with_its_loop_is_no_failure(caplog):
+    """An opening that ends because its loop does leaves no line in the log."""
+    guarded = await Guarded().with_key()
+    await open_slowly(guarded)
+    caplog.clear()
+    guarded.authenticator._opening.cancel()
+    await settle()
+    assert caplog.records == []
+
+
+def test_requests_in_one_loop_after_another_pass():
+    """However many loops follow one another, with many requests at once in each, every good key passes."""
+    guarded = asyncio.run(Guarded().with_key())
+    guarded.store.concurrency = 1
+    guarded.make_new()
+
+    async def many(*, close):
+        judged = await asyncio.gather(*[guarded.ask(guarded.key) for _ in range(20)])
+        if close:
+            await guarded.authenticator.close()
+        return {each.decision.rule for each in judged}
+
+    assert [asyncio.run(many(close=close)) for close in (True, False, False, True, True)] == [{Rule.KEY}] * 5
+
+
+def test_a_loop_that_ends_during_an_opening_does_not_hinder_the_next():
+    """An opening that was left behind in a loop that stands still is begun again in the next."""
+    guarded = asyncio.run(Guarded().with_key())
+    guarded.store.hangs = True
+    loop = asyncio.new_event_loop()
+    asking = loop.create_task(guarded.authenticator.open())
+    loop.run_until_complete(settle())
+    guarded.store.hangs = False
+
+    async def ask():
+        return (await guarded.ask(guarded.key)).decision.rule
+
+    left_behind = guarded.authenticator._opening
+    assert asyncio.run(ask()) is Rule.KEY
+    for task in (asking, left_behind):
+        task.cancel()
+    loop.run_until_complete(settle())
+    loop.close()
 
 
 # --- upgrade on use ---------------------------------------------------------------------------------------------

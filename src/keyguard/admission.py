@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from keyguard.errors import Overloaded, StoreUnavailable
+from keyguard.loops import Places
 
 __all__ = ["Admission"]
 
@@ -23,7 +24,7 @@ class Admission:
     """
 
     def __init__(self, *, at_once: int, waiting: int = 64, seconds: float = 2.0) -> None:
-        self._places = asyncio.Semaphore(at_once)
+        self._places = Places(at_once)
         self._most = at_once + waiting
         self._seconds = seconds
         self._present = 0

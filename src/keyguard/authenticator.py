@@ -16,6 +16,7 @@ from keyguard.extract import Extraction
 from keyguard.hashing import Digests
 from keyguard.journal import Journal
 from keyguard.keys import Plaintext, recognise
+from keyguard.loops import is_under_way_here
 from keyguard.model import (
     Decision,
     Facts,
@@ -66,8 +67,10 @@ class Authenticator:
         self._clock = clock
         self._digests = Digests(store.keyring)
         self._admission = Admission(at_once=store.concurrency)
+        self._opening_seconds = 60.0  # After that an opening that hangs is given up, and tried again.
         self._upgrades = Upgrades(store)
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[None] | None = None
+        self._joined = 0
         self._opened_here = False
 
     async def open(self) -> None:
@@ -79,11 +82,29 @@ class Authenticator:
         await self._admission.run(self._open_once)
 
     async def _open_once(self) -> None:
-        async with self._opening:
-            if self._store.is_open:
-                return
-            await self._store.open()
-            self._opened_here = True
+        """Open the store in one task that all who need it wait for; it goes on when they give up, for the next ones."""
+        if self._store.is_open:
+            return
+        opening = self._opening
+        if opening is None or not is_under_way_here(opening):
+            door = Admission(at_once=1, seconds=self._opening_seconds)
+            opening = self._opening = asyncio.create_task(door.run(self._open_store))
+            opening.add_done_callback(self._note_opening)
+        self._joined += 1
+        try:
+            await asyncio.shield(opening)
+        finally:
+            self._joined -= 1
+
+    async def _open_store(self) -> None:
+        await self._store.open()
+        self._opened_here = True
+
+    def _note_opening(self, opening: asyncio.Task[None]) -> None:
+        """Write why the store could not be opened, if nobody has waited so long as to be told."""
+        problem = None if opening.cancelled() else opening.exception()
+        if problem is not None and not self._joined:
+            self._trouble("the store could not be opened", problem)
 
     async def close(self) -> None:
         """Write what waits to be written, and close the store if it was opened here."""
@@ -188,8 +209,11 @@ class Authenticator:
 
     def _outage(self, what: str, problem: Exception) -> StoreUnavailable:
         """Write that `problem` keeps a request from being judged, and return what refuses it."""
-        self._journal.trouble(what, problem, unexpected=not isinstance(problem, StoreUnavailable | StartRefused))
+        self._trouble(what, problem)
         return StoreUnavailable(what)
+
+    def _trouble(self, what: str, problem: BaseException) -> None:
+        self._journal.trouble(what, problem, unexpected=not isinstance(problem, StoreUnavailable | StartRefused))
 
 
 def _principal(answer: object) -> Principal | None:

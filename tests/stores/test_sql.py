@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -270,6 +271,111 @@ async def test_what_is_under_way_can_be_ended():
             task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
+
+
+# --- one event loop after another, and several at once ------------------------------------------------------------
+
+
+async def find_often(store):
+    """More finds at once than there are connections, and writes among them."""
+    finds = [store.find([KEY.lookup]) for _ in range(20)]
+    writes = [store.rename_key("one", str(number)) for number in range(4)]
+    found, _ = await asyncio.gather(asyncio.gather(*finds), asyncio.gather(*writes))
+    return {each.key.id for each in found}
+
+
+async def fill(store):
+    await store.create_schema()
+    await store.add_owner(ADA, created_at=NOON)
+    await store.add_key(KEY)
+
+
+async def find_and_close(store):
+    try:
+        return await find_often(store)
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite+aiosqlite:///{path}", "sqlite+aiosqlite://", "loops+aiosqlite:///{path}"],
+    ids=["file", "memory", "any"],
+)
+def test_a_store_outlives_its_event_loop(path, url):
+    """A store goes on in the next event loop, closed before or not, with more calls at once than connections."""
+    registry.register("loops.aiosqlite", "sqlalchemy.dialects.sqlite.aiosqlite", "SQLiteDialect_aiosqlite")
+    store = SQLStore(url.format(path=path))
+    asyncio.run(fill(store))
+    assert [asyncio.run(find_often(store)) for _ in range(3)] == [{"one"}] * 3
+    if url.endswith("{path}"):
+        for _ in range(3):
+            assert asyncio.run(find_and_close(store)) == {"one"}
+    asyncio.run(store.close())
+
+
+async def test_connections_of_other_drivers_stay_in_their_loop(path):
+    """Where connections belong to their event loop, another loop gets new ones, and the same loop the same."""
+    registry.register("loops.aiosqlite", "sqlalchemy.dialects.sqlite.aiosqlite", "SQLiteDialect_aiosqlite")
+    async with filled(f"loops+aiosqlite:///{path}") as store:
+        made = []
+        event.listen(store._database.engine.sync_engine, "connect", lambda connection, _: made.append(connection))
+        await store.find([KEY.lookup])
+        await store.find([KEY.lookup])
+        assert made == []
+        await asyncio.to_thread(asyncio.run, store.find([KEY.lookup]))
+        assert len(made) == 1
+
+
+@pytest.mark.parametrize("url", ["sqlite+aiosqlite:///{path}", "sqlite+aiosqlite://"], ids=["file", "memory"])
+def test_a_store_serves_several_event_loops_at_once(path, url):
+    """Loops in several threads, as a test client makes them, share a store's connections and all get their answers."""
+    store = SQLStore(url.format(path=path))
+    asyncio.run(fill(store))
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: asyncio.run(find_often(store)), range(24)))
+    assert found == [{"one"}] * 24
+    asyncio.run(store.close())
+
+
+async def test_closing_leaves_the_calls_of_other_loops_alone(path):
+    """What another loop has left behind can be waited for by nobody, and does not hold up the end."""
+    async with filled(path) as store:
+        loop = asyncio.new_event_loop()
+        left_behind = loop.create_task(asyncio.sleep(0))
+        store._database._under_way.add(left_behind)
+        await store.close()
+        await asyncio.to_thread(loop.run_until_complete, left_behind)
+        loop.close()
+
+
+# --- who waits for whom -----------------------------------------------------------------------------------------
+
+
+async def test_writers_do_not_keep_readers_waiting(path):
+    """However many writes wait while another program writes, as many reads at once as ever are answered."""
+    async with filled(path) as store:
+        with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+            writes = [asyncio.create_task(store.rename_key("one", str(number))) for number in range(8)]
+            for _ in range(20):  # They begin.
+                await asyncio.sleep(0)
+            found = await asyncio.gather(*(store.find([KEY.lookup]) for _ in range(store.concurrency)))
+            assert {each.key.id for each in found} == {"one"}
+            assert not any(write.done() for write in writes)
+            writer.execute("COMMIT")
+        await asyncio.gather(*writes)
+        assert (await store.get_key("one")).name == "7"
+
+
+async def test_a_write_waits_for_its_turn_no_longer_than_for_a_lock(path):
+    """Where the writes before it take too long, a write is unavailable, and is not done later."""
+    async with filled(f"sqlite+aiosqlite:///{path}?timeout=0.05") as store:
+        async with store._database._writing:
+            with pytest.raises(StoreUnavailable, match="cannot be reached now: others use it all the time"):
+                await store.rename_key("one", "too late")
+        await store.set_key_disabled("one", NOON)
+        assert (await store.get_key("one")).name == KEY.name
 
 
 # --- the tables -------------------------------------------------------------------------------------------------

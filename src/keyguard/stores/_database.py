@@ -1,25 +1,30 @@
 """An engine, and the three ways in which the store uses it: read, change in one transaction, close."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Row, Select, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidRequestError
+from sqlalchemy import URL, Connection, Engine, Row, Select, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
 
 from keyguard.errors import ConfigurationError, StoreUnavailable
+from keyguard.loops import Places, is_under_way_here
 from keyguard.stores import _sqlite
 
 __all__ = ["Database"]
 
 _T = TypeVar("_T")
 
-_POOL_SIZE = 4
-"""Connections of one process, each with a thread of the driver's; a read takes a fraction of a millisecond."""
+_READERS = 4
+"""Connections of one process that read, each with a thread of the driver's; a read takes a fraction of a millisecond.
+
+One more is for writing: a database that is locked for writers would else keep readers waiting as well.
+"""
 
 
 class Database:
@@ -38,15 +43,17 @@ class Database:
         try:
             parsed = make_url(url)
             is_sqlite = parsed.get_backend_name() == "sqlite"
-            self.concurrency = 1 if is_sqlite and _sqlite.is_in_memory(parsed) else _POOL_SIZE
-            """How many connections there may be at once."""
+            is_one_connection = is_sqlite and _sqlite.is_in_memory(parsed)
+            self.concurrency = 1 if is_one_connection else _READERS
+            """How many may read at once."""
+            self._patience = _sqlite.timeout(parsed)
             self.engine = create_async_engine(
                 parsed,
                 hide_parameters=True,
                 poolclass=AsyncAdaptedQueuePool,
-                pool_size=self.concurrency,
+                pool_size=1 if is_one_connection else _READERS + 1,
                 max_overflow=0,
-                pool_timeout=_sqlite.timeout(parsed),
+                pool_timeout=self._patience,
                 connect_args=_sqlite.connect_args(parsed) if is_sqlite else {},
             )
         except (ArgumentError, InvalidRequestError, ValueError):  # Their messages may quote a password.
@@ -54,8 +61,14 @@ class Database:
                 "the store needs a database URL with an asyncio driver, such as 'sqlite+aiosqlite:///keys.db'"
             ) from None
         if is_sqlite:
-            _sqlite.prepare(self.engine.sync_engine)
+            _sqlite.prepare(self.engine.sync_engine)  # Its driver's connections work in any loop.
+        else:
+            _keep_to_their_loops(self.engine.sync_engine)
         self._writer = self.engine.execution_options(**{_sqlite.WRITES: True})
+        # There are never more inside than the pool has connections, so that nobody waits in its queue: that would
+        # belong to the loop of whoever did.
+        self._reading = Places(self.concurrency)
+        self._writing = self._reading if is_one_connection else Places(1)
         self._under_way: set[asyncio.Task[Any]] = set()
 
     async def read(self, statement: Select[Any], parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
@@ -72,22 +85,33 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections, when the calls that are under way have ended."""
-        if self._under_way:
-            await asyncio.wait(self._under_way)
+        if here := {task for task in list(self._under_way) if is_under_way_here(task)}:
+            await asyncio.wait(here)
         await self.engine.dispose()
 
     async def _read(self, statement: Select[Any], parameters: Mapping[str, Any] | None) -> Sequence[Row[Any]]:
-        async with self.engine.connect() as connection:
+        async with self._in(self._reading), self.engine.connect() as connection:
             rows: Sequence[Row[Any]] = (await connection.execute(statement, parameters)).all()
             return rows
 
     async def _inspect(self, look: Callable[[Connection], _T]) -> _T:
-        async with self.engine.connect() as connection:
+        async with self._in(self._reading), self.engine.connect() as connection:
             return await connection.run_sync(look)
 
     async def _change(self, change: Callable[[Connection], _T]) -> _T:
-        async with self._writer.begin() as connection:
+        async with self._in(self._writing), self._writer.begin() as connection:
             return await connection.run_sync(change)
+
+    @asynccontextmanager
+    async def _in(self, places: Places) -> AsyncGenerator[None]:
+        """Wait for one of `places`, no longer than for a lock."""
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(self._patience):
+                    await stack.enter_async_context(places)
+            except TimeoutError:
+                raise StoreUnavailable("the database cannot be reached now: others use it all the time") from None
+            yield
 
     async def _finish(self, work: Coroutine[Any, Any, _T], *, stay: bool = False) -> _T:
         """Wait for `work`, which goes on to its end even if the caller is cancelled; who is to `stay` waits on."""
@@ -107,6 +131,24 @@ class Database:
         self._under_way.discard(task)
         if not task.cancelled():
             task.exception()  # Looked at, so that asyncio does not complain where the caller is gone.
+
+
+def _keep_to_their_loops(engine: Engine) -> None:
+    """Have a connection that was made in another event loop, where most drivers' belong, replaced by a new one."""
+
+    def connected(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:  # noqa: ARG001 SQLAlchemy's signature.
+        entry.info["loop"] = asyncio.get_running_loop()
+
+    def checked_out(
+        connection: DBAPIConnection,  # noqa: ARG001 SQLAlchemy's signature.
+        entry: ConnectionPoolEntry,
+        proxy: PoolProxiedConnection,  # noqa: ARG001 SQLAlchemy's signature.
+    ) -> None:
+        if entry.info["loop"] is not asyncio.get_running_loop():
+            raise DisconnectionError
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "checkout", checked_out)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ Each method is one short transaction: a read is one statement, a write touches t
 ever written back that was read before.
 """
 
-import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -32,6 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError, NoSuchTableError
 
 from keyguard.errors import Conflict, NotFound, NotSupported, SchemaMismatch, StoreUnavailable, WrongPepper
+from keyguard.loops import Places
 from keyguard.model import Found, KeyRecord, Owner
 from keyguard.settings import Keyring
 from keyguard.stores._database import Database
@@ -129,7 +129,7 @@ class SQLStore:
         self.is_open: bool = False
         self._database = Database(url)
         self.concurrency: int = self._database.concurrency
-        self._lock = asyncio.Lock()
+        self._alone = Places(1)
         self._schema = Schema.build(users.key_type if users else None)
         self._keys = self._schema.keys
         self._owners = Owners(users or OWN_OWNERS)
@@ -151,7 +151,7 @@ class SQLStore:
 
         Raises `SchemaMismatch`, `WrongPepper` or `StoreUnavailable`.
         """
-        async with self._lock:
+        async with self._alone:
             if self.is_open:
                 return
             await self._verify()
@@ -159,7 +159,7 @@ class SQLStore:
 
     async def close(self) -> None:
         """Close all connections, when the calls that are under way have ended."""
-        async with self._lock:
+        async with self._alone:
             self.is_open = False
             await self._database.close()
 
@@ -175,7 +175,7 @@ class SQLStore:
 
         What is there afterwards is looked at again before anything else is done.
         """
-        async with self._lock:
+        async with self._alone:
             self.is_open = False
             await self._database.change(change)
 
