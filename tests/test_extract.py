@@ -119,6 +119,7 @@ def test_a_bearer_token_with_a_prefix_is_a_key(value, token):
         (b"Bearer xkg_1", True),
         (b"Bearer Xkg_1", True),
         (b"Bearer kg", True),
+        (b"Bearer \x0bkg_1", True),
         (b"Bearer", True),
         (b"bearer ", True),
         (b"Bearerkg_1", False),
@@ -148,8 +149,10 @@ def test_bearer_is_off_unless_it_is_asked_for():
 
 def test_an_empty_prefix_makes_every_token_a_key():
     """Where keys may begin with anything, no token is foreign."""
-    extraction = Sources(bearer=True, prefixes=("kg_", "")).extract([(b"authorization", b"Bearer x")], b"")
-    assert (found(extraction), extraction.foreign_token) == ([(BEARER, b"x")], False)
+    sources = Sources(bearer=True, prefixes=("kg_", ""))
+    for value, token in {b"Bearer x": b"x", b"Bearer": b""}.items():
+        extraction = sources.extract([(b"authorization", value)], b"")
+        assert (found(extraction), extraction.foreign_token) == ([(BEARER, token)], False)
 
 
 # --- query --------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from keyguard.model import Reason
-from keyguard.refusals import RETRY_AFTER_SECONDS, Challenge, refusal_for
+from keyguard.refusals import RETRY_AFTER_SECONDS, Challenge, Refusal, refusal_for
 
 MISSING = (401, "missing_key", "An API key is required.", None)
 INVALID = (401, "invalid_key", "The API key is not valid.", "invalid_token")
@@ -50,6 +50,14 @@ def test_every_reason_has_its_row(reason):
     """Each reason has the status, the code, the sentence and the error code that are written here."""
     refusal = refusal_for(reason)
     assert (refusal.status, refusal.code, refusal.detail, refusal.error) == TABLE[reason]
+
+
+def test_a_refusal_writes_its_document():
+    """A refusal writes its problem document when it is made, in this order and no other."""
+    refusal = Refusal(status=403, code="not_you", detail="Not you.")
+    assert refusal.body == (
+        b'{"type": "about:blank", "title": "Forbidden", "status": 403, "detail": "Not you.", "code": "not_you"}'
+    )
 
 
 @pytest.mark.parametrize("reason", Reason)
