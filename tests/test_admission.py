@@ -243,6 +243,16 @@ async def test_a_store_that_cancels_itself_is_not_available():
         await Admission(at_once=1).run(give_up)
 
 
+async def test_a_request_with_several_calls_has_one_deadline():
+    """A call that is told until when the request may take is given up then, however late it comes."""
+    admission = Admission(at_once=2, seconds=5)
+    deadline = Admission(at_once=1, seconds=TINY).deadline()
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await admission.run(Held(), until=deadline)
+        assert deadline <= asyncio.get_running_loop().time() < deadline + 4
+
+
 async def crowd(admission):
     """More who come at once than may be inside."""
 

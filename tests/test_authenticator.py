@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from ipaddress import IPv4Address
@@ -468,6 +469,43 @@ async def test_a_cancelled_request_stays_cancelled():
         await task
 
 
+class Patient:
+    """Stands where the admission is: lets everybody in, and keeps until when they are given time."""
+
+    def __init__(self):
+        self.now, self.given = 0.0, []
+
+    def deadline(self):
+        self.now += 1
+        return asyncio.get_running_loop().time() + self.now * 100
+
+    async def run(self, call, *, until):
+        self.given.append(round((until - asyncio.get_running_loop().time()) / 100))
+        return await call()
+
+
+async def test_a_request_has_one_deadline():
+    """A request that asks the store twice, for a key and then for the auto-login user, has the time of one."""
+    guarded = await Guarded(OPEN_TO_ALL).with_key()
+    guarded.authenticator._admission = Patient()
+    assert (await guarded.ask(from_entropy("kg", bytes(48)).reveal())).decision.rule is Rule.SKIP_AUTH
+    assert guarded.store.asked == ["open", "find", "find_owner"]
+    assert guarded.authenticator._admission.given == [1, 1]
+
+
+async def test_the_apps_own_sign_in_takes_its_own_time():
+    """The time that the app's own sign-in took is not taken from what the store has."""
+    guarded = await Guarded(OPEN_TO_ALL).with_key()
+    guarded.authenticator._admission = Patient()
+
+    async def nobody():
+        return None
+
+    assert isinstance((await guarded.ask(identify=nobody)).decision, Allowed)
+    assert guarded.store.asked == ["open", "find_owner"]
+    assert guarded.authenticator._admission.given == [2]
+
+
 # --- opening and closing ----------------------------------------------------------------------------------------
 
 
@@ -717,6 +755,39 @@ async def test_an_upgrade_that_has_to_wait_does_not_refuse_the_request(caplog):
     assert [record.getMessage() for record in caplog.records] == []
 
 
+class SlowHasher(Argon2Hasher):
+    """A hasher that takes until it is let go, for what it is told to take long for."""
+
+    def __init__(self, *, makes=False, verifies=False):
+        super().__init__(memory_cost=8, time_cost=1)
+        self.makes, self.verifies, self.go_on = makes, verifies, threading.Event()
+
+    def hash(self, secret):
+        assert not self.makes or self.go_on.wait(10)
+        return super().hash(secret)
+
+    def verify(self, verifier, secret):
+        assert not self.verifies or self.go_on.wait(10)
+        return verifier.startswith("slow$")
+
+
+async def test_an_upgrade_that_takes_too_long_does_not_refuse_the_request(caplog):
+    """Where the slow hash of an upgrade is not there by the deadline, the request passes, and nothing is noted."""
+    guarded = await Guarded(keyring=Keyring(peppers=[A])).with_key()
+    hasher = SlowHasher(makes=True)
+    guarded.store.keyring = Keyring(peppers=[A], hasher=hasher)
+    guarded.make_new()
+    guarded.authenticator._admission = Admission(at_once=1, seconds=0.05)
+    guarded.authenticator._digests._slow = SlowHashing()
+    try:
+        assert (await guarded.ask(guarded.key)).decision.rule is Rule.KEY
+    finally:
+        hasher.go_on.set()
+    await guarded.authenticator.close()
+    assert "upgrade" not in guarded.store.asked
+    assert caplog.records == []
+
+
 class BrokenHasher:
     """A hasher of the app's own, that fails."""
 
@@ -763,6 +834,23 @@ async def test_a_wait_for_slow_hashes_that_is_too_long_is_an_outage(caplog):
     assert (await guarded.ask("my-own-secret")).decision == OUTAGE
     (record,) = caplog.records
     assert record.getMessage() == "a key could not be verified: too many slow hashes wait to be computed"
+
+
+async def test_a_slow_hash_that_takes_too_long_is_an_outage(caplog):
+    """Where a slow hash is not there by the deadline of its request, that is an outage, and the log says so."""
+    guarded = await with_chosen_key(Argon2Hasher(memory_cost=8, time_cost=1))
+    record = await guarded.store.get_key(guarded.key_id)
+    guarded.store._keys[guarded.key_id] = replace(record, verifier="slow$")
+    hasher = guarded.authenticator._digests._hasher = SlowHasher(verifies=True)
+    guarded.authenticator._admission = Admission(at_once=1, seconds=0.05)
+    guarded.authenticator._digests._slow = SlowHashing()
+    try:
+        assert (await guarded.ask(guarded.key)).decision == OUTAGE
+    finally:
+        hasher.go_on.set()
+    assert [line.getMessage() for line in caplog.records] == [
+        "a key could not be verified: its slow hash took too long"
+    ]
 
 
 async def test_a_hasher_that_fails_is_an_outage(caplog):

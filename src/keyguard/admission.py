@@ -29,16 +29,21 @@ class Admission:
         self._seconds = seconds
         self._present = 0
 
-    async def run(self, call: Callable[[], Awaitable[_Result]]) -> _Result:
-        """Return what `call` returns, or raise what it raises."""
+    def deadline(self) -> float:
+        """Return until when a request that comes now may take, all its calls together, by the running loop's clock."""
+        return asyncio.get_running_loop().time() + self._seconds
+
+    async def run(self, call: Callable[[], Awaitable[_Result]], *, until: float | None = None) -> _Result:
+        """Return what `call` returns, or raise what it raises; `until` is the deadline of a request with several."""
         if self._present >= self._most:
             raise Overloaded("too many checks wait for the store")
         self._present += 1
+        until = self.deadline() if until is None else until
         task = asyncio.ensure_future(self._inside(call))
         task.add_done_callback(self._leave)
         try:
             # Not `wait_for`: it waits for the cancelled call to end, which a frozen database may not let it do.
-            await asyncio.wait({task}, timeout=self._seconds)
+            await asyncio.wait({task}, timeout=until - asyncio.get_running_loop().time())
         finally:
             if not task.done():
                 task.cancel()

@@ -129,25 +129,30 @@ class Authenticator:
         fails is a refusal for the reason UNAVAILABLE.
         """
         facts = Facts(address=address)
+        deadline = self._admission.deadline()
         try:
             if requirement is not Requirement.EXEMPT:
-                facts = known or await self._gather(presented, address, identify)
+                facts = known or await self._gather(presented, address, identify, deadline)
             decision = decide(requirement, facts, self._policy, self._clock())
             if isinstance(decision, Refused) and decision.reason is Reason.NO_AUTO_LOGIN_USER:
-                # The policy wants that user's record, which most requests do without.
-                owner = await self._ask(lambda: self._store.find_owner(self._policy.auto_login_user or ""))
+                # The policy wants that user's record, which most requests do without. The time that the app's own
+                # sign-in took, where there was no key, is not counted.
+                until = deadline if presented.candidates else self._admission.deadline()
+                owner = await self._ask(lambda: self._store.find_owner(self._policy.auto_login_user or ""), until)
                 facts = replace(facts, auto_login_user=owner)
                 decision = decide(requirement, facts, self._policy, self._clock())
         except StoreUnavailable:
             decision = Refused(rule=Rule.OUTAGE, reason=Reason.UNAVAILABLE)
         return Judged(decision=decision, facts=facts)
 
-    async def _gather(self, presented: Extraction, address: IPAddress | None, identify: Identify | None) -> Facts:
+    async def _gather(
+        self, presented: Extraction, address: IPAddress | None, identify: Identify | None, deadline: float
+    ) -> Facts:
         if presented.is_ambiguous:
             return Facts(credential=Presented.AMBIGUOUS, address=address)
         if presented.candidates:
             key = recognise(presented.candidates[0].value, self._store.keyring)
-            credential = Presented.MALFORMED if key is None else await self._look_up(key)
+            credential = Presented.MALFORMED if key is None else await self._look_up(key, deadline)
             return Facts(credential=credential, address=address)
         return Facts(
             credential=Presented.FOREIGN_TOKEN if presented.foreign_token else Presented.NOTHING,
@@ -155,30 +160,34 @@ class Authenticator:
             identified=await self._identify(identify) if identify is not None else None,
         )
 
-    async def _look_up(self, key: Plaintext) -> Presented | Verdict:
+    async def _look_up(self, key: Plaintext, deadline: float) -> Presented | Verdict:
         lookups = self._digests.lookups(key)
-        found = await self._ask(lambda: self._store.find(lookups))
-        if found is None or not await self._is_genuine(key, found.key):
+        found = await self._ask(lambda: self._store.find(lookups), deadline)
+        if found is None or not await self._is_genuine(key, found.key, deadline):
             return Presented.UNKNOWN
         verdict = judge(found.key, found.owner)
         if verdict.standing is None:
-            await self._note_upgrade(key, found.key)
+            await self._note_upgrade(key, found.key, deadline)
         return verdict
 
-    async def _is_genuine(self, key: Plaintext, record: KeyRecord) -> bool:
+    async def _is_genuine(self, key: Plaintext, record: KeyRecord, deadline: float) -> bool:
         try:
-            return await self._digests.verify(key, record.verifier)
+            async with asyncio.timeout_at(deadline):
+                return await self._digests.verify(key, record.verifier)
+        except TimeoutError:
+            raise self._outage("a key could not be verified", StoreUnavailable("its slow hash took too long")) from None
         except Exception as problem:
             raise self._outage("a key could not be verified", problem) from problem
 
-    async def _note_upgrade(self, key: Plaintext, record: KeyRecord) -> None:
+    async def _note_upgrade(self, key: Plaintext, record: KeyRecord, deadline: float) -> None:
         """Note an upgrade if one is due. The key is good: nothing that goes wrong here refuses the request."""
         try:
             is_current = self._digests.are_current(key, lookup=record.lookup, verifier=record.verifier)
             if is_current or self._upgrades.is_noted(record.id):
                 return
-            lookup, verifier = await self._digests.make(key)
-        except Overloaded:
+            async with asyncio.timeout_at(deadline):
+                lookup, verifier = await self._digests.make(key)
+        except (Overloaded, TimeoutError):
             return  # It can wait for the next use.
         except Exception as problem:  # noqa: BLE001 As the docstring says; a hasher may be the app's own.
             self._journal.trouble("a digest could not be upgraded", problem, unexpected=True)
@@ -187,7 +196,7 @@ class Authenticator:
             Upgrade(key_id=record.id, verifier=record.verifier, new_lookup=lookup, new_verifier=verifier)
         )
 
-    async def _ask(self, question: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    async def _ask(self, question: Callable[[], Awaitable[_Answer]], deadline: float) -> _Answer:
         """Ask the store. Whatever goes wrong there is `StoreUnavailable` here, and in the log."""
 
         async def ask() -> _Answer:
@@ -196,7 +205,7 @@ class Authenticator:
             return await question()
 
         try:
-            return await self._admission.run(ask)
+            return await self._admission.run(ask, until=deadline)
         except Exception as problem:
             raise self._outage("the store is not available", problem) from problem
 
