@@ -3,6 +3,8 @@
 import asyncio
 import json
 import runpy
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -410,6 +412,42 @@ async def test_an_overload_reaches_who_asks_for_a_digest():
     assert await ring.verify(STRONG, (await ring.make(STRONG))[1])
     held.let_go()
     await running
+
+
+FORKING = """
+import asyncio, os, threading
+from keyguard.hashing import SLOW_HASHING
+
+release = threading.Event()
+
+async def fill():
+    hashes = [asyncio.ensure_future(SLOW_HASHING.run(lambda: release.wait(10))) for _ in range(9)]
+    await asyncio.sleep(0)
+    return hashes
+
+async def compute():
+    thread = await asyncio.wait_for(SLOW_HASHING.run(threading.get_ident), 10)
+    assert thread != threading.get_ident()
+
+loop = asyncio.new_event_loop()
+hashes = loop.run_until_complete(fill())
+child = os.fork()
+if child == 0:
+    asyncio.run(compute())
+    os._exit(0)
+status = os.waitpid(child, 0)[1]
+release.set()
+assert loop.run_until_complete(asyncio.gather(*hashes)) == [True] * 9
+loop.run_until_complete(compute())
+loop.close()
+assert status == 0
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_slow_hashes_run_after_a_fork():
+    """A process that was forked after slow hashes had run, and while the queue was full, computes its own."""
+    subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING], check=True, timeout=30)
 
 
 def test_there_is_one_pool_in_a_process():

@@ -11,6 +11,7 @@ used.
 
 import asyncio
 import hmac
+import os
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
@@ -99,8 +100,8 @@ class SlowHashing:
     """
 
     def __init__(self, *, waiting: int = 8) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keyguard-hashing")
-        self._places = BoundedSemaphore(1 + waiting)
+        self._most = 1 + waiting
+        self._process: int | None = None
 
     async def run(self, call: Callable[[], _Result]) -> _Result:
         """Return what `call` returns, in the thread.
@@ -110,11 +111,19 @@ class SlowHashing:
         Raises `Overloaded` at once if too many wait. A caller that is cancelled gives its place back: at once if its
         call has not begun, else when it ends.
         """
-        if not self._places.acquire(blocking=False):
+        if self._process != os.getpid():  # A fork takes no threads along, as where a server loads the app beforehand.
+            self._begin()
+        places = self._places
+        if not places.acquire(blocking=False):
             raise Overloaded("too many slow hashes wait to be computed")
         future = self._executor.submit(call)
-        future.add_done_callback(lambda _: self._places.release())
+        future.add_done_callback(lambda _: places.release())
         return await asyncio.wrap_future(future)
+
+    def _begin(self) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keyguard-hashing")
+        self._places = BoundedSemaphore(self._most)
+        self._process = os.getpid()
 
 
 SLOW_HASHING = SlowHashing()
