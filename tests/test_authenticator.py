@@ -615,6 +615,44 @@ async def test_an_opening_that_hangs_is_given_up_at_last():
     assert guarded.store.asked == ["open", "open", "find"]
 
 
+async def test_closing_ends_an_opening():
+    """An opening that is under way at the end is ended, and the store is not opened after that."""
+    guarded = await Guarded().with_key()
+    await open_slowly(guarded)
+    await guarded.authenticator.close()
+    guarded.store.go_on.set()
+    await settle()
+    assert guarded.store.asked == ["open"]
+    assert not guarded.store.is_open
+
+
+@pytest.mark.parametrize("hangs", ["close", "upgrade"])
+async def test_a_store_that_hangs_does_not_hold_up_the_end(caplog, hangs):
+    """A store that hangs at the end is left behind after five seconds, with a line in the log."""
+    guarded = await Guarded().with_key()
+    assert guarded.authenticator._closing_seconds == 5
+    if hangs == "upgrade":
+        guarded.store.keyring = Keyring(peppers=[A])
+        guarded.make_new()
+    await guarded.ask(guarded.key)
+    guarded.authenticator._closing_seconds = 0.01
+    guarded.store.hangs = True
+    await guarded.authenticator.close()
+    await settle()
+    assert guarded.store.asked == ["open", "find", hangs]
+    line = "the store could not be closed: the store did not answer within 0.01 s"
+    assert [record.getMessage() for record in caplog.records] == [line]
+
+
+async def test_a_store_that_cannot_be_reached_at_the_end_is_in_the_log(caplog):
+    """A store that is not available when it is closed does not make the end fail."""
+    guarded = await Guarded().with_key()
+    await guarded.authenticator.open()
+    guarded.store.problems["close"] = StoreUnavailable("down")
+    await guarded.authenticator.close()
+    assert [record.getMessage() for record in caplog.records] == ["the store could not be closed: down"]
+
+
 async def test_an_opening_that_is_ended_with_its_loop_is_no_failure(caplog):
     """An opening that ends because its loop does leaves no line in the log."""
     guarded = await Guarded().with_key()

@@ -171,6 +171,46 @@ async def test_notes_after_closing_are_written_too():
     assert store.asked == ["one"]
 
 
+@pytest.mark.parametrize("ends", [True, False], ids=["ended with its loop", "left behind"])
+def test_a_timer_of_another_loop(ends):
+    """Notes from a loop that is gone are written with those of the next one, after its interval or at its end."""
+    store = asyncio.run(fill(ObservedStore(), "one", "two", "three"))
+    upgrades = Upgrades(store)
+
+    async def note(key_id):
+        upgrades.note(upgrade(key_id))
+        await settle()
+
+    async def close():
+        await upgrades.close()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(note("one"))
+    timer = upgrades._timer
+    if ends:
+        timer.cancel()
+        loop.run_until_complete(settle())
+        loop.close()
+    asyncio.run(close())
+    assert store.asked == ["one"]
+    upgrades._timer = timer
+
+    async def note_and_wait():
+        sleep = upgrades._sleep = Sleep()
+        await note("two")
+        await sleep.end()
+        assert store.asked == ["one", "two"]
+        await note("three")
+        await upgrades.close()
+
+    asyncio.run(note_and_wait())
+    assert store.asked == ["one", "two", "three"]
+    if not ends:
+        timer.cancel()
+        loop.run_until_complete(settle())
+        loop.close()
+
+
 @pytest.mark.parametrize(
     ("problem", "line"),
     [

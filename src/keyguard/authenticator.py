@@ -69,6 +69,7 @@ class Authenticator:
         self._admission = Admission(at_once=store.concurrency)
         self._opening_seconds = 60.0  # After that an opening that hangs is given up, and tried again.
         self._upgrades = Upgrades(store)
+        self._closing_seconds = 5.0
         self._opening: asyncio.Task[None] | None = None
         self._joined = 0
         self._opened_here = False
@@ -107,7 +108,19 @@ class Authenticator:
             self._trouble("the store could not be opened", problem)
 
     async def close(self) -> None:
-        """Write what waits to be written, and close the store if it was opened here."""
+        """Write what waits to be written, and close the store if it was opened here.
+
+        A store that hangs is left behind after 5 s, with a line in the log: it must not keep the app from ending.
+        """
+        try:
+            await Admission(at_once=1, seconds=self._closing_seconds).run(self._close)
+        except StoreUnavailable as problem:
+            self._trouble("the store could not be closed", problem)
+
+    async def _close(self) -> None:
+        if self._opening is not None and is_under_way_here(self._opening):
+            self._opening.cancel()
+            await asyncio.wait({self._opening})
         await self._upgrades.close()
         if self._opened_here:
             self._opened_here = False

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from keyguard.errors import StoreUnavailable
 from keyguard.journal import logger
+from keyguard.loops import is_under_way_here
 from keyguard.ports import KeyStore
 
 __all__ = ["Upgrade", "Upgrades"]
@@ -56,7 +57,7 @@ class Upgrades:
     def note(self, upgrade: Upgrade) -> None:
         """Note an upgrade, to be written after the interval."""
         self._waiting[upgrade.key_id] = upgrade
-        if self._timer is None or self._timer.done():
+        if self._timer is None or not is_under_way_here(self._timer):
             self._timer = asyncio.create_task(self._write_later())
 
     async def flush(self) -> None:
@@ -77,7 +78,7 @@ class Upgrades:
     async def close(self) -> None:
         """Write what waits, and stop the timer."""
         timer, self._timer = self._timer, None
-        if timer is not None:
+        if timer is not None and is_under_way_here(timer):
             timer.cancel()
             await asyncio.wait({timer})  # It may be in the middle of a write.
         await self.flush()
