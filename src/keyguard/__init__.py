@@ -10,7 +10,7 @@
     app = Starlette(routes=[...])
     app.add_middleware(KeyGuard, store=store, policy=Policy(exempt=["/health"]))
 
-    # Once: await store.create_schema(); ada = await lifecycle.add_owner(store, "ada")
+    # Once, before the server starts: await store.create_schema(); ada = await lifecycle.add_owner(store, "ada")
     # A key: (await lifecycle.issue(store, ada, name="laptop")).key.reveal()
 """
 
