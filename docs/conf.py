@@ -59,13 +59,12 @@ def own_signature(  # noqa: PLR0917 Sphinx's signature, like the rest.
     shown: str,
     returned: str,
 ) -> tuple[str, str]:
-    """Show how a class is called where Sphinx cannot know.
+    """Show how a class is called where Sphinx would not show it as it is written.
 
-    The metaclass of `KeyGuard` takes any arguments; its constructor's are those that are meant. An `Access` is made by
-    the guard alone.
+    Defaults and types of `KeyGuard` are shown by their names. An `Access` is made by the guard alone.
     """
     if obj is keyguard.KeyGuard:
-        taken = signature(keyguard.KeyGuard.__init__, bound_method=True)
+        taken = signature(keyguard.KeyGuard)
         defaults = {"policy": AsWritten("Policy()"), "clock": AsWritten("utc_now")}
         types = {"app": AsWritten("ASGIApp"), "on_refused": AsWritten("OnRefused | None")}
         parameters = [
