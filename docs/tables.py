@@ -177,6 +177,26 @@ MEANINGS = {
         "name": "`schema` or `pepper`",
         "value": "the number of the schema's version; the check value of the pepper that made digests last, or nothing",
     },
+    "keyguard_revision": {
+        "id": "1: there is one row",
+        "n": "how many transactions have changed what a check reads",
+    },
+    "keyguard_listener": {
+        "id": "a worker that trusts what it has read before, while its lease lasts",
+        "revision": "the revision that it has taken notice of",
+        "expires_at": "when its lease runs out, by the database's clock",
+    },
+    "keyguard_uses": {
+        "key_id": "whose uses these are",
+        "total": "how many requests passed by it",
+        "last_used_at": "when the last one did",
+        "last_used_address": "from where it came",
+    },
+    "keyguard_flushes": {
+        "worker": "a process that counts uses",
+        "sequence": "the number of the last batch that it wrote",
+        "written_at": "when that was",
+    },
     "keyguard_owners": {
         "id": "a UUID, or what `add_owner` was given",
         "name": "unique",

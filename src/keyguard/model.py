@@ -38,6 +38,7 @@ __all__ = [
     "Rule",
     "Scopes",
     "Source",
+    "Usage",
     "Verdict",
     "check_scope",
 ]
@@ -120,6 +121,18 @@ class Found:
 
     key: KeyRecord
     owner: Owner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """How often a key was used, and where it was used last: in all, or since it was last written down.
+
+    `last_used_address` is as the request came from it; None where that is not known.
+    """
+
+    total: int
+    last_used_at: datetime | None = None
+    last_used_address: str | None = None
 
 
 # --- who a caller is --------------------------------------------------------------------------------------------

@@ -1,16 +1,16 @@
-"""What Keyguard asks of the world, as Protocols: a store for keys and owners, a clock, an observer.
+"""What Keyguard asks of the world, as Protocols: a store for keys, owners and uses, a clock, an observer.
 
 Each method's docstring is its promise. `keyguard.testing` has the suites that hold a store to them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from keyguard.model import Event, Found, KeyRecord, Owner
+from keyguard.model import Event, Found, KeyRecord, Owner, Usage
 from keyguard.settings import Hasher, Keyring
 
-__all__ = ["Clock", "Hasher", "KeyRegistry", "KeyStore", "Observer"]
+__all__ = ["Clock", "Freshness", "Hasher", "KeyRegistry", "KeyStore", "Observer", "UsageStore"]
 
 
 class Clock(Protocol):
@@ -84,6 +84,51 @@ class KeyStore(Protocol):
         Nothing else of the key changes. It is not done where another key has `new_lookup`, nor by a store that cannot
         write.
         """
+        ...
+
+
+@runtime_checkable
+class Freshness(Protocol):
+    """What a store has that can vouch for what was read from it before: with it, a check costs no read.
+
+    A store without it is asked with every check.
+    """
+
+    @property
+    def is_exact(self) -> bool:
+        """Tell whether a token vouches for every change, whoever made it, up to the moment at which it is asked for.
+
+        If not, it vouches for the changes that this library's calls have returned from; others are seen a little later.
+        """
+        ...
+
+    def token(self) -> int | None:
+        """Return the store's revision: cheap, without waiting.
+
+        Equal tokens of one store object: in between, no key and no owner has changed in what a check reads (state,
+        times, scopes, networks, owner, the owner's active and superuser flags). A change of names, digests, counts or
+        passwords, and a new key, need not show. None: nothing that was read before may be used now.
+        """
+        ...
+
+
+@runtime_checkable
+class UsageStore(Protocol):
+    """Where is kept how often, when and from where keys were used.
+
+    Both methods may raise `StoreUnavailable`.
+    """
+
+    async def record_uses(self, uses: Mapping[str, Usage], *, worker: str, sequence: int) -> None:
+        """Add `uses`, by key id, to what is known: totals are added up, of the last uses the latest stays.
+
+        One transaction. `worker` counts its batches in `sequence`, from 1 on and upwards: a batch that was recorded
+        already, because its answer got lost, is not added again. Ids of keys that do not exist do no harm.
+        """
+        ...
+
+    async def get_uses(self, key_ids: Collection[str]) -> Mapping[str, Usage]:
+        """Return what is known of the uses of these keys; one that was never used is left out."""
         ...
 
 

@@ -433,8 +433,8 @@ async def test_tables_from_the_metadata_alone_are_completed(path):
     await store.create_schema()
     await store.open()
     await store.close()
-    assert raw(path, "SELECT * FROM keyguard_meta ORDER BY name") == [("pepper", ""), ("schema", "1")]
-    assert raw(path, "SELECT * FROM keyguard_alembic_version") == [("0001",)]
+    assert raw(path, "SELECT * FROM keyguard_meta ORDER BY name") == [("pepper", ""), ("schema", "2")]
+    assert raw(path, "SELECT * FROM keyguard_alembic_version") == [("0002",)]
 
 
 async def test_making_the_tables_again_does_nothing(path):
@@ -443,7 +443,7 @@ async def test_making_the_tables_again_does_nothing(path):
         await store.create_schema()
         assert await store.get_key("one") == KEY
     assert len(raw(path, "SELECT * FROM keyguard_meta")) == 2
-    assert raw(path, "SELECT * FROM keyguard_alembic_version") == [("0001",)]
+    assert raw(path, "SELECT * FROM keyguard_alembic_version") == [("0002",)]
 
 
 WORKER = """
@@ -761,7 +761,7 @@ async def test_ids_are_kept_in_the_apps_own_type(path):
             assert (await store.find([KEY.lookup])).key.owner_id == "7"
         plan = raw(path, f"EXPLAIN QUERY PLAN {seen[0]}", KEY.lookup)
         assert "SEARCH users USING INTEGER PRIMARY KEY (rowid=?)" in [detail for *_, detail in plan]
-        assert set(store.metadata.tables) == {"keyguard_keys", "keyguard_meta"}
+        assert "keyguard_owners" not in store.metadata.tables
     assert raw(path, "SELECT typeof(owner_id) FROM keyguard_keys") == [("integer",)]
     assert raw(path, "SELECT name FROM sqlite_master WHERE name = 'keyguard_owners'") == []
 

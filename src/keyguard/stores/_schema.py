@@ -13,8 +13,10 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    DateTime,
     Dialect,
     ForeignKeyConstraint,
+    Integer,
     MetaData,
     PrimaryKeyConstraint,
     String,
@@ -30,8 +32,8 @@ from keyguard.errors import ConfigurationError, StoreUnavailable
 
 __all__ = ["REVISION", "VERSION", "VERSION_TABLE", "Instant", "Schema", "version_table"]
 
-VERSION = "1"
-REVISION = "0001"
+VERSION = "2"
+REVISION = "0002"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
@@ -74,6 +76,13 @@ class Schema:
     meta: Table
     keys: Table
     owners: Table | None
+    revision: Table
+    """One row: how many transactions have changed what a check reads."""
+    listener: Table
+    """A row for each worker that trusts what it has read before, while its lease lasts."""
+    uses: Table
+    flushes: Table
+    """The last batch of uses that each worker has written."""
 
     @classmethod
     def build(cls, app_owner_id: TypeEngine[Any] | None) -> "Schema":
@@ -123,7 +132,44 @@ class Schema:
                     [keys.c.owner_id], [owners.c.id], name="fk_keyguard_keys_owner_id", ondelete="CASCADE"
                 )
             )
-        return cls(metadata=metadata, meta=meta, keys=keys, owners=owners)
+        revision = Table(
+            "keyguard_revision",
+            metadata,
+            Column("id", Integer, primary_key=True, autoincrement=False),
+            Column("n", BigInteger, nullable=False),
+        )
+        listener = Table(
+            "keyguard_listener",
+            metadata,
+            Column("id", Text, primary_key=True),
+            Column("revision", BigInteger, nullable=False),
+            Column("expires_at", DateTime(timezone=True), nullable=False),
+        )
+        uses = Table(
+            "keyguard_uses",
+            metadata,
+            Column("key_id", Text, primary_key=True),
+            Column("total", BigInteger, nullable=False),
+            Column("last_used_at", Instant),
+            Column("last_used_address", Text),
+        )
+        flushes = Table(
+            "keyguard_flushes",
+            metadata,
+            Column("worker", Text, primary_key=True),
+            Column("sequence", BigInteger, nullable=False),
+            Column("written_at", Instant, nullable=False),
+        )
+        return cls(
+            metadata=metadata,
+            meta=meta,
+            keys=keys,
+            owners=owners,
+            revision=revision,
+            listener=listener,
+            uses=uses,
+            flushes=flushes,
+        )
 
 
 VERSION_TABLE = "keyguard_alembic_version"

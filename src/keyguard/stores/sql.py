@@ -221,6 +221,8 @@ class SQLStore:
         if not self._notes(connection):
             notes = [{"name": "schema", "value": VERSION}, {"name": "pepper", "value": ""}]
             connection.execute(insert(self._schema.meta), notes)
+        if connection.execute(select(self._schema.revision)).first() is None:
+            connection.execute(insert(self._schema.revision).values(id=1, n=0))
         if connection.execute(select(version_table)).first() is None:
             connection.execute(insert(version_table).values(version_num=REVISION))
 
