@@ -2,6 +2,9 @@
 
 import pytest
 from leaks import WATCH, install, make_loud
+from postgres import database, postgres, postgres_url
+
+__all__ = ["database", "postgres", "postgres_url"]  # Fixtures, made known to all tests from here.
 
 pytest.register_assert_rewrite("keyguard.testing")
 
