@@ -1,4 +1,3 @@
-# ruff: noqa: INP001, T201 A script to run, whose output goes to the person who runs it.
 """What one check of a key costs under each digest: `python benchmarks/hashing.py` prints a table.
 
 All four are measured in turns, so that a busy machine slows all of them alike.

@@ -1,0 +1,1 @@
+"""What Keyguard costs, measured: `python -m benchmarks` runs everything and writes the manual's table."""

@@ -1,0 +1,168 @@
+"""What one check costs in process: everybody side by side, in turns, against the bare framework.
+
+`python -m benchmarks.checks` measures all, `--quick` less exactly, `--only <text>` those whose name has the text in it.
+
+In each round everybody answers the same number of requests, in an order that is drawn anew; the round's ratio is that
+of the times within the round, so that a busy machine slows both sides of it. The figure is the median over the rounds.
+"""
+
+import argparse
+import asyncio
+import gc
+import random
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from statistics import median, quantiles
+
+from benchmarks.contestants import BARE, Contestant, Entered, contestants
+from benchmarks.traffic import seconds_for, status_of
+
+__all__ = ["TARGETS", "Figure", "Target", "measure"]
+
+
+UNCOUNTED = 25
+"""More than the lines that the `keyguard` logger may write at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """What was measured of one contestant."""
+
+    name: str
+    against: str
+    microseconds: float
+    """The median time of a request."""
+    ratio: float
+    """The median of the rounds' ratios to the bare framework."""
+    spread: tuple[float, float]
+    """Between which two ratios the middle half of the rounds lies."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a ratio between two contestants should not exceed."""
+
+    name: str
+    against: str
+    most: float
+
+
+TARGETS = [
+    Target(name="KeyGuard, memory, warm", against="HandWritten", most=1.4),
+    Target(name="KeyGuard, memory, warm", against=BARE, most=1.6),
+    Target(name="KeyGuard, memory, malformed", against=BARE, most=1.0),
+    Target(name="KeyGuard, SQLite, warm", against="HandWrittenFresh", most=1.3),
+    Target(name="KeyGuard, SQLite, warm", against=BARE, most=2.1),
+    Target(name="KeyGuard, SQLite, malformed", against=BARE, most=1.0),
+    Target(name="KeyGuard, PostgreSQL, warm", against="KeyGuard, memory, warm", most=1.1),
+    Target(name="KeyGuard, PostgreSQL, malformed", against=BARE, most=1.0),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """The times of all rounds, by contestant: seconds for one request."""
+
+    contestants: list[Contestant]
+    seconds: dict[str, list[float]]
+
+    def ratios(self, name: str, against: str) -> list[float]:
+        """Return the ratio of two contestants' times, for each round."""
+        return [one / other for one, other in zip(self.seconds[name], self.seconds[against], strict=True)]
+
+    def figures(self) -> list[Figure]:
+        """Return what stands in the table."""
+        figures = []
+        for contestant in self.contestants:
+            ratios = self.ratios(contestant.name, contestant.against)
+            low, _, high = quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+            figures.append(
+                Figure(
+                    name=contestant.name,
+                    against=contestant.against,
+                    microseconds=median(self.seconds[contestant.name]) * 1e6,
+                    ratio=median(ratios),
+                    spread=(low, high),
+                )
+            )
+        return figures
+
+    def verdicts(self) -> list[tuple[Target, float]]:
+        """Return each target that can be judged by this run, with the ratio that was measured."""
+        there = self.seconds.keys()
+        return [
+            (target, median(self.ratios(target.name, target.against)))
+            for target in TARGETS
+            if {target.name, target.against} <= there
+        ]
+
+
+async def measure(
+    taking_part: list[Contestant], *, seconds: float, requests: int = 200, rounds: int | None = None
+) -> Run:
+    """Return what everybody took, in as many rounds as fit into `seconds` unless their number is given."""
+    times: dict[str, list[float]] = {contestant.name: [] for contestant in taking_part}
+    async with AsyncExitStack() as stack:
+        entered: dict[str, Entered] = {}
+        for contestant in taking_part:
+            entered[contestant.name] = ready = await stack.enter_async_context(contestant.enter())
+            for scope in ready.scopes(3):
+                if (status := await status_of(ready.app, scope)) != ready.status:
+                    raise RuntimeError(f"{contestant.name} answers {status} instead of {ready.status}")
+        end = time.monotonic() + seconds
+        order = list(entered.items())
+        while time.monotonic() < end if rounds is None else len(times[order[0][0]]) < rounds:
+            random.shuffle(order)
+            for name, ready in order:
+                times[name].append(await _turn(ready, requests))
+        gc.unfreeze()
+    return Run(contestants=taking_part, seconds=times)
+
+
+async def _turn(ready: Entered, requests: int) -> float:
+    """Return the seconds of one request, after some that do not count.
+
+    Those fill the processor's caches, and use up what the `keyguard` logger lets through in a second: under a flood of
+    bad keys, hardly any request finds something left of that.
+    """
+    uncounted, scopes = ready.scopes(UNCOUNTED), ready.scopes(requests)
+    gc.collect()
+    gc.freeze()  # The collector goes on, but finds nothing to look at other than what this contestant leaves behind.
+    await seconds_for(ready.app, uncounted)
+    return await seconds_for(ready.app, scopes) / requests
+
+
+def show(run: Run) -> list[str]:
+    """Return the lines that are printed."""
+    rounds = len(next(iter(run.seconds.values())))
+    lines = [f"{rounds} rounds; median µs a request, median ratio to the bare framework, its quartiles"]
+    lines += [
+        f"  {figure.name:<40}{figure.microseconds:>9.2f} µs {figure.ratio:>8.2f} x   ({figure.spread[0]:.2f} to "
+        f"{figure.spread[1]:.2f})"
+        for figure in run.figures()
+    ]
+    lines += [
+        f"  {'ok    ' if ratio <= target.most else 'missed'} {target.name}: {ratio:.2f} x {target.against}, at most "
+        f"{target.most}"
+        for target, ratio in run.verdicts()
+    ]
+    return lines
+
+
+def main(choose: Callable[[], list[Contestant]] = contestants) -> None:
+    """Measure what the command line asks for, and print it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.checks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="10 seconds instead of 120")
+    parser.add_argument("--only", default="", help="those whose name has this in it, beside the limits")
+    options = parser.parse_args()
+    limits = {BARE, "HandWritten", "HandWrittenFresh"}
+    taking_part = [each for each in choose() if each.name in limits or options.only in each.name]
+    seconds, requests = (10, 100) if options.quick else (120, 200)
+    run = asyncio.run(measure(taking_part, seconds=seconds, requests=requests))
+    print("\n".join(show(run)))
+
+
+if __name__ == "__main__":
+    main()
