@@ -494,6 +494,7 @@ async def test_keys_are_listed(store, clock):
         lambda store: lifecycle.disable(store, "nothing"),
         lambda store: lifecycle.enable(store, "nothing"),
         lambda store: lifecycle.revoke(store, "nothing"),
+        lambda store: lifecycle.rotate(store, "nothing"),
         lambda store: lifecycle.activate(store, "nobody"),
         lambda store: lifecycle.deactivate(store, Owner(id="nobody", name="ada")),
         lambda store: lifecycle.set_superuser(store, "nobody", superuser=True),
@@ -507,6 +508,7 @@ async def test_keys_are_listed(store, clock):
         "disable",
         "enable",
         "revoke",
+        "rotate",
         "activate",
         "deactivate",
         "set_superuser",
@@ -522,6 +524,176 @@ async def test_what_does_not_exist_cannot_be_changed(store, call):
         await call(store)
     assert "nothing" not in str(caught.value)
     assert "nobody" not in str(caught.value)
+
+
+# --- rotating ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_rotated_key_is_replaced_at_once(store, clock):
+    """Without a grace the old key is revoked, and a new one has owner, name, scopes and networks of the old one."""
+    old = await lifecycle.issue(
+        store,
+        await ada(store),
+        name="laptop",
+        scopes=["flows:read"],
+        networks=["192.0.2.0/24"],
+        not_before=NOON + HOUR,
+        expires_at=NOON + 9 * HOUR,
+        clock=clock,
+    )
+    clock.advance(2 * HOUR)
+    new = await lifecycle.rotate(store, old.record.id, clock=clock, entropy=bytes)
+    assert new.key == from_entropy("kg", bytes(48))
+    digest = sha256_digest(new.key.reveal().encode())
+    assert new.record == replace(
+        old.record,
+        id=new.key.id,
+        lookup=digest,
+        verifier=digest,
+        created_at=NOON + 2 * HOUR,
+        not_before=None,
+        expires_at=NOON + 9 * HOUR,
+    )
+    assert await lifecycle.get(store, new.record.id) == new.record
+    assert await lifecycle.get(store, old.record.id) == replace(
+        old.record, revoked_at=NOON + 2 * HOUR, revoked_reason="rotated"
+    )
+
+
+@pytest.mark.parametrize(
+    ("grace", "expires_at", "end"),
+    [
+        (HOUR, None, NOON + HOUR),
+        (HOUR, NOON + 2 * HOUR, NOON + HOUR),
+        (2 * HOUR, NOON + 2 * HOUR, NOON + 2 * HOUR),
+        (3 * HOUR, NOON + 2 * HOUR, NOON + 2 * HOUR),
+    ],
+)
+async def test_a_rotated_key_is_good_for_its_grace(store, clock, grace, expires_at, end):
+    """The old key expires after the grace, and never later than it would have; the new one as the old one would."""
+    old = (await lifecycle.issue(store, await ada(store), expires_at=expires_at, clock=clock)).record
+    new = (await lifecycle.rotate(store, old.id, grace=grace, clock=clock)).record
+    assert await lifecycle.get(store, old.id) == replace(old, expires_at=end)
+    assert new.expires_at == expires_at
+
+
+async def test_a_grace_is_ended_early(store, clock):
+    """A key within its grace is revoked as any other, for the reason that is given; its successor is not."""
+    old = (await lifecycle.issue(store, await ada(store), clock=clock)).record
+    new = (await lifecycle.rotate(store, old.id, grace=HOUR, clock=clock)).record
+    assert await lifecycle.revoke(store, old.id, reason="leaked", clock=clock)
+    assert (await lifecycle.get(store, old.id)).revoked_reason == "leaked"
+    assert await lifecycle.get(store, new.id) == new
+
+
+@pytest.mark.parametrize(
+    ("old_end", "asked", "new_end"),
+    [
+        (None, None, NOON + 25 * HOUR),
+        (NOON + 24 * HOUR, None, NOON + 24 * HOUR),
+        (NOON + 24 * HOUR, NOON + 25 * HOUR, NOON + 25 * HOUR),
+        (NOON + 30 * HOUR, None, NOON + 25 * HOUR),
+        (NOON + 30 * HOUR, NOON + 2 * HOUR, NOON + 2 * HOUR),
+    ],
+)
+async def test_a_new_key_lives_no_longer_than_allowed(make_store, clock, old_end, asked, new_end):
+    """A new key ends as the old one would have, or as was asked for, and within the keyring's longest life."""
+    old = (
+        await lifecycle.issue(await make_store(), await ada(await make_store()), expires_at=old_end, clock=clock)
+    ).record
+    store = await make_store(Keyring(max_lifetime=24 * HOUR))
+    clock.advance(HOUR)
+    assert (await lifecycle.rotate(store, old.id, expires_at=asked, clock=clock)).record.expires_at == new_end
+
+
+async def test_a_key_that_is_not_valid_yet_gives_none_that_is(store, clock):
+    """A key that is rotated before it is valid is replaced by one that is not valid before that either."""
+    old = (await lifecycle.issue(store, await ada(store), not_before=NOON + HOUR, clock=clock)).record
+    assert (await lifecycle.rotate(store, old.id, clock=clock)).record.not_before == NOON + HOUR
+
+
+async def test_a_disabled_key_gives_a_disabled_one(store, clock):
+    """Rotating enables nothing: of a disabled key the new one is disabled as well, until it is enabled."""
+    old = (await lifecycle.issue(store, await ada(store), clock=clock)).record
+    await lifecycle.disable(store, old.id, clock=clock)
+    new = (await lifecycle.rotate(store, old.id, clock=clock)).record
+    assert new.disabled_at == NOON
+    await lifecycle.enable(store, new.id)
+    assert (await lifecycle.get(store, new.id)).disabled_at is None
+    assert (await lifecycle.get(store, old.id)).disabled_at == NOON
+
+
+async def test_an_adopted_key_gets_a_successor_of_our_own_form(make_store):
+    """What takes the place of a key from elsewhere has Keyguard's own form, and a fast digest."""
+    store = await make_store(ADOPTING)
+    old = await lifecycle.adopt(store, await ada(store), WEAK, name="old one")
+    new = await lifecycle.rotate(store, old.id)
+    assert (new.record.prefix, new.record.name) == ("kg_", "old one")
+    assert new.record.lookup == new.record.verifier == hmac_digest(A, new.key.reveal().encode())
+
+
+async def test_the_clock_and_the_entropy_of_a_rotation(store):
+    """Without a clock a key is rotated now, and without entropy its successor has a secret of its own."""
+    before = datetime.now(UTC)
+    old = await lifecycle.issue(store, await ada(store))
+    new = await lifecycle.rotate(store, old.record.id)
+    assert timedelta(0) <= new.record.created_at - before < HOUR
+    assert new.key != old.key
+
+
+async def test_a_key_that_has_ended_is_not_rotated(store, clock):
+    """A key that is revoked or has expired gets no successor; the moment of its end is its end."""
+    owner = await ada(store)
+    dead = (await lifecycle.issue(store, owner, clock=clock)).record
+    brief = (await lifecycle.issue(store, owner, expires_at=NOON + HOUR, clock=clock)).record
+    await lifecycle.revoke(store, dead.id, clock=clock)
+    clock.advance(HOUR)
+    before = await lifecycle.list_keys(store)
+    with pytest.raises(Conflict, match="a revoked key is not rotated: issue a new one"):
+        await lifecycle.rotate(store, dead.id, clock=clock)
+    with pytest.raises(Conflict, match="a key that has expired is not rotated: issue a new one"):
+        await lifecycle.rotate(store, brief.id, grace=HOUR, clock=clock)
+    assert await lifecycle.list_keys(store) == before
+
+
+@pytest.mark.parametrize("grace", [timedelta(0), HOUR], ids=["at once", "with a grace"])
+async def test_whoever_is_later_is_told(store, clock, grace):
+    """Where a key is revoked or rotated between a rotation's look at it and its writing, there is no new key."""
+    owner = await ada(store)
+    for meanwhile in (lifecycle.revoke, lifecycle.rotate):
+        old = (await lifecycle.issue(store, owner, clock=clock)).record
+        find = store.get_key
+
+        async def look(key_id, find=find, meanwhile=meanwhile):
+            seen = await find(key_id)
+            store.get_key = find
+            await meanwhile(store, key_id, **({} if meanwhile is lifecycle.revoke else {"grace": HOUR}))
+            return seen
+
+        store.get_key = look
+        before = len(await lifecycle.list_keys(store))
+        with pytest.raises(Conflict, match="the key was revoked or rotated at this moment: look at it again"):
+            await lifecycle.rotate(store, old.id, grace=grace, clock=clock)
+        assert len(await lifecycle.list_keys(store)) - before == (meanwhile is lifecycle.rotate)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "sentence"),
+    [
+        ({"grace": -HOUR}, "grace is a timedelta, and not a negative one"),
+        ({"grace": 3600}, "grace is a timedelta, and not a negative one; not 3600"),
+        ({"grace": timedelta.max}, "grace has an end"),
+        ({"expires_at": NOON}, WINDOW),
+        ({"expires_at": datetime(2027, 3, 1)}, AWARE),  # noqa: DTZ001 The mistake.
+        ({"entropy": lambda size: bytes(size - 1)}, "exactly 48 random bytes; not 47"),
+    ],
+)
+async def test_mistakes_rotate_nothing(store, clock, mistake, sentence):
+    """An argument that cannot be right raises, says what is allowed, and leaves the old key alone as it is."""
+    old = (await lifecycle.issue(store, await ada(store), clock=clock)).record
+    with pytest.raises(ConfigurationError, match=sentence):
+        await lifecycle.rotate(store, old.id, **{"clock": clock} | mistake)
+    assert await lifecycle.list_keys(store) == [old]
 
 
 # --- owners -----------------------------------------------------------------------------------------------------

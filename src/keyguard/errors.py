@@ -6,7 +6,7 @@
     ├── ConfigurationError         an argument cannot be right (also a ValueError)
     ├── InvalidKey                 a text is not a key (also a ValueError)
     ├── NotFound                   no key or owner has that id or name (also a LookupError)
-    ├── Conflict                   that id or name is taken
+    ├── Conflict                   that id or name is taken, or a key's state does not allow it
     ├── NotSupported               this store cannot do that
     ├── StartRefused               the store and the program do not belong together
     │   ├── SchemaMismatch         the tables are missing, or of another version
@@ -35,7 +35,7 @@ class NotFound(KeyguardError, LookupError):
 
 
 class Conflict(KeyguardError):
-    """An owner or key with that id or name exists already."""
+    """An owner or key with that id or name exists already, or a key is in a state that does not allow it."""
 
 
 class NotSupported(KeyguardError):

@@ -195,3 +195,14 @@ class KeyRegistry(KeyStore, Protocol):
     async def revoke_key(self, key_id: str, at: datetime, reason: str) -> bool:
         """Revoke a key for good; tell whether this call did it. Of a revoked key the first time and reason stay."""
         ...
+
+    async def rotate_key(self, old: KeyRecord, new: KeyRecord, *, until: datetime | None) -> bool:
+        """Add `new` and end `old`, both or nothing; tell whether it was done.
+
+        The old key expires at `until`; with None it is revoked as of `new.created_at`, for the reason ``rotated``: what
+        is refused from now on must not depend on how exactly several hosts' clocks agree.
+
+        It is not done if the old key is revoked, or if it expires at another time than `old` says: somebody else was
+        faster. Raises `NotFound` if there is no such key or owner, and `Conflict` if the new id or lookup is taken.
+        """
+        ...

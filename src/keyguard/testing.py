@@ -417,6 +417,87 @@ class KeyRegistryContract(KeyStoreContract):
             assert key is not None
             assert (key.revoked_at, key.revoked_reason) == (times[answers.index(True)], str(times[answers.index(True)]))
 
+    async def test_a_rotation_adds_one_key_and_ends_another(self) -> None:
+        """A rotation adds the new key, and lets the old one expire or revokes it; nothing else of it changes."""
+        ada, _ = self.owners()
+        brief, dead, other = [make_record(key_id, ada.id, expires_at=NOON) for key_id in ("brief", "dead", "other")]
+        later = NOON - timedelta(microseconds=1)
+        new = [make_record(f"new-{number}", ada.id, created_at=NOON + timedelta(hours=1)) for number in (1, 2)]
+        async with _opened(await self.make_store(Keyring(), [ada], [brief, dead, other])) as store:
+            assert await store.rotate_key(brief, new[0], until=later)
+            assert await store.rotate_key(dead, new[1], until=None)
+            assert await store.get_key("brief") == replace(brief, expires_at=later)
+            assert await store.get_key("dead") == replace(
+                dead, revoked_at=NOON + timedelta(hours=1), revoked_reason="rotated"
+            )
+            assert await store.get_key("other") == other
+            assert [await store.find([key.lookup]) for key in new] == [Found(key=key, owner=ada) for key in new]
+
+    async def test_a_key_that_has_ended_otherwise_is_not_rotated(self) -> None:
+        """A key that is revoked, or whose end is not the one that was read, is not rotated, and no key is added."""
+        ada, _ = self.owners()
+        dead = make_record("dead", ada.id, revoked_at=NOON, revoked_reason="gone")
+        brief, endless = make_record("brief", ada.id, expires_at=NOON), make_record("endless", ada.id)
+        new = make_record("new", ada.id)
+        async with _opened(await self.make_store(Keyring(), [ada], [dead, brief, endless])) as store:
+            for until in (None, NOON):
+                assert not await store.rotate_key(replace(dead, revoked_at=None), new, until=until)
+                assert not await store.rotate_key(replace(brief, expires_at=None), new, until=until)
+                assert not await store.rotate_key(replace(endless, expires_at=NOON), new, until=until)
+            assert {key.id: key for key in await store.list_keys()} == {key.id: key for key in (dead, brief, endless)}
+
+    async def test_a_rotation_is_done_wholly_or_not_at_all(self) -> None:
+        """Where the new key cannot be added, or there is no old one, neither is changed."""
+        ada, bob = self.owners()
+        old, other = make_record("old", ada.id), make_record("other", ada.id)
+        async with _opened(await self.make_store(Keyring(), [ada], [old, other])) as store:
+            for until in (None, NOON):
+                with _raises(Conflict):
+                    await store.rotate_key(old, make_record("other", ada.id, lookup=make_digest("new")), until=until)
+                with _raises(Conflict):
+                    await store.rotate_key(old, make_record("new", ada.id, lookup=other.lookup), until=until)
+                with _raises(NotFound):
+                    await store.rotate_key(old, make_record("new", bob.id), until=until)
+                with _raises(NotFound):
+                    await store.rotate_key(make_record("none", ada.id), make_record("new", ada.id), until=until)
+                with _raises(NotFound):
+                    await store.rotate_key(make_record("\0", ada.id), make_record("new", ada.id), until=until)
+                with _raises(ConfigurationError):
+                    await store.rotate_key(old, make_record("new", ada.id, name="\0"), until=until)
+            assert {key.id: key for key in await store.list_keys()} == {"old": old, "other": other}
+
+    async def test_one_of_several_rotations_wins(self) -> None:
+        """Of several calls at once that rotate a key, one does it, and adds the only new key."""
+        ada, _ = self.owners()
+        old = {"now": make_record("now", ada.id), "later": make_record("later", ada.id)}
+        async with _opened(await self.make_store(Keyring(), [ada], [*old.values()])) as store:
+            winners: set[str] = set()
+            for end, until in {"now": None, "later": NOON}.items():
+                new = [make_record(f"{end}-{number}", ada.id) for number in range(6)]
+                answers = await asyncio.gather(*[store.rotate_key(old[end], key, until=until) for key in new])
+                assert sorted(answers) == [False] * 5 + [True]
+                winners.add(new[answers.index(True)].id)
+            assert {key.id for key in await store.list_keys()} == {"now", "later"} | winners
+
+    async def test_a_rotation_and_a_revocation_at_once(self) -> None:
+        """Rotated and revoked at once, a key ends revoked, as if the one had come after the other."""
+        ada, _ = self.owners()
+        old = {"now": make_record("now", ada.id), "later": make_record("later", ada.id)}
+        async with _opened(await self.make_store(Keyring(), [ada], [*old.values()])) as store:
+            for end, until in {"now": None, "later": NOON + timedelta(hours=1)}.items():
+                new = make_record(f"new {end}", ada.id, created_at=NOON + timedelta(hours=2))
+                rotated, revoked = await asyncio.gather(
+                    store.rotate_key(old[end], new, until=until), store.revoke_key(end, NOON, "leaked")
+                )
+                if revoked:  # After the rotation, which then let the key expire, or in its place.
+                    expected = replace(old[end], revoked_at=NOON, revoked_reason="leaked")
+                    expected = replace(expected, expires_at=until) if rotated else expected
+                else:
+                    assert rotated
+                    expected = replace(old[end], revoked_at=new.created_at, revoked_reason="rotated")
+                assert await store.get_key(end) == expected
+                assert await store.get_key(new.id) == (new if rotated else None)
+
     async def test_changes_at_once_lose_nothing(self) -> None:
         """A renaming, a disabling, an upgrade and a revocation at once all stand afterwards."""
         ada, _ = self.owners()

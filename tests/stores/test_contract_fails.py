@@ -1,5 +1,6 @@
 """The suites of `keyguard.testing` notice a store that breaks its promises."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -88,6 +89,36 @@ class RevokesAgain(MemoryStore):
         return True
 
 
+class RotatesAgain(MemoryStore):
+    async def rotate_key(self, old, new, *, until):
+        record = self._key(old.id)
+        self._keys[old.id] = replace(record, revoked_at=None, expires_at=old.expires_at)
+        return await super().rotate_key(old, new, until=until)
+
+
+class RotatesByHalves(MemoryStore):
+    async def rotate_key(self, old, new, *, until):
+        if until is None and self._key(old.id).revoked_at is None:
+            await self.revoke_key(old.id, new.created_at, "rotated")
+            await self.add_key(new)
+            return True
+        return await super().rotate_key(old, new, until=until)
+
+
+class RevokesLater(MemoryStore):
+    async def rotate_key(self, old, new, *, until):
+        before = self._key(old.id)
+        await asyncio.sleep(0)
+        self._keys[old.id] = before
+        return await super().rotate_key(old, new, until=until)
+
+
+class KeepsTheRotated(MemoryStore):
+    async def rotate_key(self, old, new, *, until):
+        await self.add_key(new)
+        return True
+
+
 class TakesAnyOwner(MemoryStore):
     async def add_key(self, record):
         self._keys[record.id] = record
@@ -118,6 +149,11 @@ class NeverOpen(MemoryStore):
         (UpgradesNever, KeyRegistryContract, "test_a_registry_upgrades"),
         (RevokesAgain, KeyRegistryContract, "test_the_first_revocation_stays"),
         (RevokesAgain, KeyRegistryContract, "test_one_of_several_revocations_wins"),
+        (KeepsTheRotated, KeyRegistryContract, "test_a_rotation_adds_one_key_and_ends_another"),
+        (RotatesAgain, KeyRegistryContract, "test_a_key_that_has_ended_otherwise_is_not_rotated"),
+        (RotatesByHalves, KeyRegistryContract, "test_a_rotation_is_done_wholly_or_not_at_all"),
+        (RotatesAgain, KeyRegistryContract, "test_one_of_several_rotations_wins"),
+        (RevokesLater, KeyRegistryContract, "test_a_rotation_and_a_revocation_at_once"),
         (EncodesNames, KeyStoreContract, "test_owners_are_found_by_their_exact_name"),
         (EncodesIds, KeyRegistryContract, "test_a_text_that_cannot_be_stored_is_no_id"),
         (TakesAnyText, KeyRegistryContract, "test_a_text_that_cannot_be_stored_is_refused"),

@@ -154,6 +154,17 @@ class MemoryStore:
         self._keys[key_id] = replace(record, revoked_at=at, revoked_reason=reason)
         return True
 
+    async def rotate_key(self, old: KeyRecord, new: KeyRecord, *, until: datetime | None) -> bool:
+        """Add `new` and end `old`, both or nothing; tell whether it was done."""
+        record = self._key(old.id)
+        if record.revoked_at is not None or record.expires_at != old.expires_at:
+            return False
+        await self.add_key(new)
+        if until is None:
+            return await self.revoke_key(old.id, new.created_at, "rotated")
+        self._keys[old.id] = replace(record, expires_at=until)
+        return True
+
     def _owner(self, owner_id: str) -> Owner:
         if owner_id not in self._owners:
             raise NotFound("there is no owner with that id")

@@ -313,16 +313,7 @@ class SQLStore:
 
     async def add_key(self, record: KeyRecord) -> None:
         """Add a key. Raises `NotFound` if there is no such owner and `Conflict` if the id or the lookup is taken."""
-        values = _values(record)
-        check_storable(values.values())
-
-        def add(connection: Connection) -> None:
-            if connection.execute(self._owners.by_id(record.owner_id)).first() is None:
-                raise NotFound("there is no owner with that id")
-            owner_id = self._owners.id_from(record.owner_id)
-            _change(connection, insert(self._keys).values(values | {"owner_id": owner_id}))
-
-        await self._write(add)
+        await self._write(self._adding(record))
 
     async def get_key(self, key_id: str) -> KeyRecord | None:
         """Return the key with that id, in whatever state."""
@@ -352,8 +343,40 @@ class SQLStore:
         """Revoke a key for good; tell whether this call did it. Of a revoked key the first time and reason stay."""
         return await self._update_key(key_id, self._keys.c.revoked_at.is_(None), revoked_at=at, revoked_reason=reason)
 
+    async def rotate_key(self, old: KeyRecord, new: KeyRecord, *, until: datetime | None) -> bool:
+        """Add `new` and end `old`, both or nothing; tell whether it was done."""
+        columns = self._keys.c
+        is_as_read = columns.revoked_at.is_(None), columns.expires_at.is_not_distinct_from(old.expires_at)
+        end = {"revoked_at": new.created_at, "revoked_reason": "rotated"} if until is None else {"expires_at": until}
+        ending, adding = self._updating(old.id, *is_as_read, **end), self._adding(new)
+
+        def rotate(connection: Connection) -> bool:
+            if not ending(connection):
+                return False
+            adding(connection)
+            return True
+
+        return await self._write(rotate)
+
     async def _update_key(self, key_id: str, *conditions: ColumnElement[bool], **values: object) -> bool:
         """Change a key on the conditions; tell whether they held. Raises `NotFound` if there is no such key."""
+        return await self._write(self._updating(key_id, *conditions, **values))
+
+    def _adding(self, record: KeyRecord) -> Callable[[Connection], None]:
+        values = _values(record)
+        check_storable(values.values())
+
+        def add(connection: Connection) -> None:
+            if connection.execute(self._owners.by_id(record.owner_id)).first() is None:
+                raise NotFound("there is no owner with that id")
+            owner_id = self._owners.id_from(record.owner_id)
+            _change(connection, insert(self._keys).values(values | {"owner_id": owner_id}))
+
+        return add
+
+    def _updating(
+        self, key_id: str, *conditions: ColumnElement[bool], **values: object
+    ) -> Callable[[Connection], bool]:
         check_storable(values.values())
         if not is_storable(key_id):
             raise NotFound("there is no key with that id")
@@ -366,7 +389,7 @@ class SQLStore:
                 raise NotFound("there is no key with that id")
             return False
 
-        return await self._write(change)
+        return change
 
     # --- the database, opened at the first need ---
 
