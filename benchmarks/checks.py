@@ -11,15 +11,16 @@ import asyncio
 import gc
 import random
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from statistics import median, quantiles
 
-from benchmarks.contestants import BARE, Contestant, Entered, contestants
+from benchmarks.contestants import BARE, Contestant, Entered, contestants, keyguard_on, postgres_store
+from benchmarks.peers import FASTAPI, LITESTAR, absent_peers, peers
+from benchmarks.servers import Missing, postgres_server
 from benchmarks.traffic import seconds_for, status_of
 
-__all__ = ["TARGETS", "Figure", "Target", "measure"]
+__all__ = ["TARGETS", "Figure", "Run", "Target", "everybody", "measure"]
 
 
 UNCOUNTED = 25
@@ -100,7 +101,7 @@ class Run:
 
 
 async def measure(
-    taking_part: list[Contestant], *, seconds: float, requests: int = 200, rounds: int | None = None
+    taking_part: list[Contestant], *, seconds: float, requests: int = 100, rounds: int | None = None
 ) -> Run:
     """Return what everybody took, in as many rounds as fit into `seconds` unless their number is given."""
     times: dict[str, list[float]] = {contestant.name: [] for contestant in taking_part}
@@ -151,17 +152,32 @@ def show(run: Run) -> list[str]:
     return lines
 
 
-def main(choose: Callable[[], list[Contestant]] = contestants) -> None:
+def everybody(stack: ExitStack) -> tuple[list[Contestant], dict[str, str]]:
+    """Return who can take part here, and who cannot, with the reason; `stack` ends what is started for them."""
+    absent = absent_peers()
+    taking_part = contestants()
+    try:
+        taking_part += keyguard_on("PostgreSQL", postgres_store(stack.enter_context(postgres_server())))
+    except Missing as missing:
+        absent["KeyGuard, PostgreSQL"] = str(missing)
+    return taking_part + peers(), absent
+
+
+def main() -> None:
     """Measure what the command line asks for, and print it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.checks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="10 seconds instead of 120")
+    parser.add_argument("--quick", action="store_true", help="10 s, without a server: what the targets speak of")
     parser.add_argument("--only", default="", help="those whose name has this in it, beside the limits")
     options = parser.parse_args()
-    limits = {BARE, "HandWritten", "HandWrittenFresh"}
-    taking_part = [each for each in choose() if each.name in limits or options.only in each.name]
-    seconds, requests = (10, 100) if options.quick else (120, 200)
-    run = asyncio.run(measure(taking_part, seconds=seconds, requests=requests))
-    print("\n".join(show(run)))
+    with ExitStack() as stack:
+        taking_part, absent = (contestants(), {}) if options.quick else everybody(stack)
+        limits = {BARE, FASTAPI, LITESTAR, "HandWritten", "HandWrittenFresh"}
+        wanted = {target.name for target in TARGETS} if options.quick else {each.name for each in taking_part}
+        chosen = [
+            each for each in taking_part if each.name in limits or (each.name in wanted and options.only in each.name)
+        ]
+        run = asyncio.run(measure(chosen, seconds=10 if options.quick else 150))
+    print("\n".join([*show(run), *(f"  absent: {name}: {reason}" for name, reason in absent.items())]))
 
 
 if __name__ == "__main__":

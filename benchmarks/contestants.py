@@ -4,7 +4,7 @@ import itertools
 import logging
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,13 +12,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, SimpleUser
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from benchmarks.handwritten import HandWritten, HandWrittenFresh
-from benchmarks.traffic import PATH, App, Scopes, requests_with
+from benchmarks.traffic import PATH, App, Scope, Scopes, requests_with
 from keyguard import KeyGuard, Policy, lifecycle
 from keyguard.keys import ENTROPY_BYTES, from_entropy
 from keyguard.model import Principal
@@ -26,7 +30,24 @@ from keyguard.ports import KeyRegistry
 from keyguard.stores.memory import MemoryStore
 from keyguard.stores.sql import SQLStore
 
-__all__ = ["BARE", "Contestant", "Entered", "contestants"]
+__all__ = [
+    "BARE",
+    "Contestant",
+    "Entered",
+    "OpenStore",
+    "always",
+    "bare_app",
+    "contestants",
+    "guarded",
+    "in_turn",
+    "issued_keys",
+    "keyguard_on",
+    "memory_store",
+    "new_key",
+    "postgres_store",
+    "sqlite_store",
+    "store_file",
+]
 
 BARE = "Starlette, bare"
 
@@ -110,6 +131,62 @@ async def hand_written_fresh() -> AsyncIterator[Entered]:
         connection.close()
 
 
+# --- what else apps do ------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def starlettes_own() -> AsyncIterator[Entered]:
+    """Enter Starlette's AuthenticationMiddleware with a dict of keys, and an endpoint that asks for the right."""
+    key = new_key()
+    users = {sha256(key.encode()).digest(): SimpleUser("ada")}
+    credentials = AuthCredentials(["authenticated"])
+
+    class Backend(AuthenticationBackend):
+        async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser]:
+            user = users.get(sha256(conn.headers.get("x-api-key", "").encode()).digest())
+            if user is None:
+                raise AuthenticationError("no key, or a wrong one")
+            return credentials, user
+
+    app = bare_app()
+    app.add_middleware(AuthenticationMiddleware, backend=Backend())
+    yield Entered(app=app, scopes=always(key))
+
+
+class SelectEachTime:
+    """A check as it is often written: one select through the app's SQLAlchemy engine with each request."""
+
+    def __init__(self, app: App, engine: AsyncEngine) -> None:
+        self.app, self.engine = app, engine
+        self.statement = text("SELECT owner_id FROM keyguard_keys WHERE lookup = :lookup AND revoked_at IS NULL")
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Ask the database who it is; answer for the app if it is nobody."""
+        if scope["type"] == "http":
+            key = next((value for name, value in scope["headers"] if name == b"x-api-key"), b"")
+            async with self.engine.connect() as connection:
+                lookup = f"sha256${sha256(key).hexdigest()}"
+                row = (await connection.execute(self.statement, {"lookup": lookup})).first()
+            if row is None:
+                await PlainTextResponse("Unauthorized", BAD)(scope, receive, send)
+                return
+            scope["user"] = row.owner_id
+        await self.app(scope, receive, send)
+
+
+@asynccontextmanager
+async def select_each_time() -> AsyncIterator[Entered]:
+    """Enter an app that asks an SQLite file with each request."""
+    async with sqlite_store() as store:
+        await lifecycle.add_owner(store, "ada", id="ada")
+        issued = await lifecycle.issue(store, "ada")
+        engine = create_async_engine(f"sqlite+aiosqlite:///{store_file(store)}")
+        app = bare_app()
+        app.add_middleware(SelectEachTime, engine=engine)
+        yield Entered(app=app, scopes=always(issued.key.reveal()))
+        await engine.dispose()
+
+
 # --- KeyGuard ---------------------------------------------------------------------------------------------------
 
 OpenStore = Callable[[], AbstractAsyncContextManager[KeyRegistry]]
@@ -125,13 +202,29 @@ async def memory_store() -> AsyncIterator[KeyRegistry]:
 async def sqlite_store() -> AsyncIterator[SQLStore]:
     """Open an empty store in an SQLite file."""
     with TemporaryDirectory() as folder:
-        store = SQLStore(f"sqlite+aiosqlite:///{Path(folder, 'keys.db')}")
-        await store.create_schema()
-        await store.open()
-        try:
+        async with _opened(SQLStore(f"sqlite+aiosqlite:///{Path(folder, 'keys.db')}")) as store:
             yield store
-        finally:
-            await store.close()
+
+
+def postgres_store(server: Any) -> OpenStore:
+    """Return what opens an empty store in a new database of a PostgreSQL server."""
+
+    @asynccontextmanager
+    async def opening() -> AsyncIterator[KeyRegistry]:
+        async with _opened(SQLStore(server.url(server.create_database()))) as store:
+            yield store
+
+    return opening
+
+
+@asynccontextmanager
+async def _opened(store: SQLStore) -> AsyncIterator[SQLStore]:
+    await store.create_schema()
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 def store_file(store: SQLStore) -> str:
@@ -139,59 +232,89 @@ def store_file(store: SQLStore) -> str:
     return str(store._database.engine.url.database)  # noqa: SLF001 The benchmark made it; nobody else has to know.
 
 
-def guarded(store: KeyRegistry, **options: Any) -> Starlette:
-    """Return the app with `KeyGuard` in front."""
-    app = bare_app()
-    app.add_middleware(KeyGuard, store=store, policy=EVERY_RULE, **options)
-    return app
-
-
 @asynccontextmanager
-async def _guard(open_store: OpenStore, options: dict[str, Any]) -> AsyncIterator[tuple[KeyRegistry, Starlette]]:
+async def guarded(open_store: OpenStore, **options: Any) -> AsyncIterator[tuple[KeyRegistry, Starlette]]:
+    """Open a store with one owner, ada, and an app with `KeyGuard` in front."""
     logger = logging.getLogger("keyguard")
     logger.handlers, logger.propagate = [logging.NullHandler()], False  # Whoever measures wants to read the table.
     async with open_store() as store:
         await lifecycle.add_owner(store, "ada", id="ada")
-        app = guarded(store, **options)
+        app = bare_app()
+        guards: list[KeyGuard] = []
+
+        def guard(inner: App) -> KeyGuard:
+            guards.append(KeyGuard(inner, store=store, policy=EVERY_RULE, **options))
+            return guards[-1]
+
+        app.add_middleware(guard)
         yield store, app
-        layer: Any = app.middleware_stack
-        while layer is not None and not isinstance(layer, KeyGuard):
-            layer = getattr(layer, "app", None)
-        if layer is not None:
-            await layer.aclose()
+        for each in guards:
+            await each.aclose()
 
 
-def warm(open_store: OpenStore, **options: Any) -> Callable[[], AbstractAsyncContextManager[Entered]]:
-    """Enter a KeyGuard that gets the same good key with each request."""
+async def issued_keys(store: KeyRegistry, count: int) -> list[str]:
+    """Issue keys to ada."""
+    return [(await lifecycle.issue(store, "ada")).key.reveal() for _ in range(count)]
 
+
+def _entering(
+    open_store: OpenStore, prepare: Callable[[KeyRegistry], Awaitable[Scopes]], status: int = GOOD, **options: Any
+) -> Callable[[], AbstractAsyncContextManager[Entered]]:
     @asynccontextmanager
     async def enter() -> AsyncIterator[Entered]:
-        async with _guard(open_store, options) as (store, app):
-            issued = await lifecycle.issue(store, "ada")
-            yield Entered(app=app, scopes=always(issued.key.reveal()))
+        async with guarded(open_store, **options) as (store, app):
+            yield Entered(app=app, scopes=await prepare(store), status=status)
 
     return enter
 
 
-def refusing_malformed(open_store: OpenStore, **options: Any) -> Callable[[], AbstractAsyncContextManager[Entered]]:
-    """Enter a KeyGuard that gets a text which is no key, each time."""
+async def _one_key(store: KeyRegistry) -> Scopes:
+    (key,) = await issued_keys(store, 1)
+    return always(key)
 
-    @asynccontextmanager
-    async def enter() -> AsyncIterator[Entered]:
-        async with _guard(open_store, options) as (_, app):
-            yield Entered(app=app, scopes=always(f"{new_key()[:-1]}!"), status=BAD)
 
-    return enter
+async def _many_keys(store: KeyRegistry) -> Scopes:
+    return in_turn(await issued_keys(store, 4 * COLD_CACHE))
+
+
+async def _revoked_key(store: KeyRegistry) -> Scopes:
+    issued = await lifecycle.issue(store, "ada")
+    await lifecycle.revoke(store, issued.record.id)
+    return always(issued.key.reveal())
+
+
+async def _no_key(store: KeyRegistry) -> Scopes:  # noqa: ARG001 Like its siblings.
+    return always(f"{new_key()[:-1]}!")
+
+
+async def _unknown_keys(store: KeyRegistry) -> Scopes:  # noqa: ARG001 Like its siblings.
+    return in_turn([new_key() for _ in range(4 * COLD_CACHE)])
+
+
+COLD_CACHE = 32
+"""A cache so small that each of the keys that come in turn has been forgotten when it comes again."""
+
+
+def keyguard_on(name: str, open_store: OpenStore) -> list[Contestant]:
+    """Return KeyGuard on one kind of store, in each state that a key can be in."""
+    prefix = f"KeyGuard, {name}"
+    return [
+        Contestant(name=f"{prefix}, warm", enter=_entering(open_store, _one_key)),
+        Contestant(name=f"{prefix}, cold", enter=_entering(open_store, _many_keys, cache_size=COLD_CACHE)),
+        Contestant(name=f"{prefix}, malformed", enter=_entering(open_store, _no_key, BAD)),
+        Contestant(name=f"{prefix}, unknown", enter=_entering(open_store, _unknown_keys, BAD)),
+        Contestant(name=f"{prefix}, revoked", enter=_entering(open_store, _revoked_key, BAD)),
+    ]
 
 
 def contestants() -> list[Contestant]:
-    """Return everybody who can take part here."""
+    """Return everybody who needs nothing but this package."""
     return [
         Contestant(name=BARE, enter=bare),
         Contestant(name="HandWritten", enter=hand_written),
         Contestant(name="HandWrittenFresh", enter=hand_written_fresh),
-        Contestant(name="KeyGuard, memory, warm", enter=warm(memory_store)),
-        Contestant(name="KeyGuard, memory, malformed", enter=refusing_malformed(memory_store)),
-        Contestant(name="KeyGuard, SQLite, warm", enter=warm(sqlite_store)),
-        Contestant(name="KeyGuard, SQLite, malformed", enter=refusing_malformed(sqlite_store)),
+        Contestant(name="AuthenticationMiddleware", enter=starlettes_own),
+        Contestant(name="one select a request", enter=select_each_time),
+        *keyguard_on("memory", memory_store),
+        *keyguard_on("SQLite", sqlite_store),
     ]

@@ -1,0 +1,39 @@
+"""The databases that are measured: SQLite files, and a PostgreSQL server of our own."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+__all__ = ["Missing", "postgres_server"]
+
+
+class Missing(Exception):
+    """There is something that cannot be measured here; the message says why."""
+
+
+def _tests_module(name: str) -> ModuleType:
+    """Return a module that stands beside the tests, which are no package."""
+    path = Path(__file__).parents[1] / "tests" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"keyguard_tests_{name}", path)
+    if spec is None or spec.loader is None:
+        raise Missing(f"{path} is not there")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def postgres_server() -> Iterator[Any]:
+    """Start a PostgreSQL server that writes to the disk as one in use does. Raises `Missing` if there is none here."""
+    postgres = _tests_module("postgres")
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(postgres.cluster(fsync="on", full_page_writes="on", shared_buffers="128MB"))
+        except postgres.Missing as missing:
+            raise Missing(str(missing)) from None
+        yield server
