@@ -95,6 +95,14 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def histories(session: nox.Session) -> None:
+    """Judge histories of 100,000 operations over several processes, on SQLite and on PostgreSQL."""
+    session.install("-e", ".[fastapi,migrations]", *group("test"))
+    arguments = session.posargs or ["tests/histories/test_histories.py"]
+    session.run("pytest", *arguments, env={"KEYGUARD_HISTORIES": "100000"})
+
+
+@nox.session(default=False)
 def mutants(session: nox.Session) -> None:
     """Change the pure files in every small way and demand that a test notices each change."""
     session.install("-e", ".[fastapi,migrations]", *group("test"), *group("mutants"))

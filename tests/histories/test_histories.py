@@ -1,0 +1,32 @@
+"""Revoked means revoked: no answer of any worker process is one that no order of events explains.
+
+Short in the normal suite; `KEYGUARD_HISTORIES` in the environment is how many operations the long session asks for.
+"""
+
+import os
+import sys
+
+from histories.driver import make_history
+
+OPERATIONS = int(os.environ.get("KEYGUARD_HISTORIES", "3000"))
+IS_LONG = "KEYGUARD_HISTORIES" in os.environ
+SIZE = {"workers": 3, "changers": 2, "clients": 8} if IS_LONG else {"workers": 2, "changers": 1, "clients": 6}
+
+
+def judge(outcome, capsys, lease=None):
+    """Demand that the history is explained, and that it was worth being judged."""
+    if IS_LONG:
+        with capsys.disabled():
+            sys.stdout.write(f"\n{outcome.summary()}")
+    bad = outcome.bad(lease)
+    assert not bad, f"{len(bad)} answers that nothing explains, first:\n{bad[0]}"
+    assert outcome.operations >= OPERATIONS
+    assert outcome.unavailable <= outcome.operations / 100
+    assert len(outcome.pids) == SIZE["workers"]
+    assert len(outcome.crossed) >= 5, "hardly a key was refused by one process that another had let pass"
+
+
+async def test_sqlite(tmp_path, capsys):
+    """Several processes over one file: all their answers, and all changes, fit into one order, without tolerance."""
+    outcome = await make_history(f"sqlite+aiosqlite:///{tmp_path}/keys.db", tmp_path, operations=OPERATIONS, **SIZE)
+    judge(outcome, capsys)
