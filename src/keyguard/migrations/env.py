@@ -18,6 +18,7 @@ def migrate(store: SQLStore, connection: Connection | None) -> None:
         target_metadata=store.metadata,
         version_table=VERSION_TABLE,
         app_owner_id=store.users.key_type if store.users is not None else None,
+        users=store.users,
     )
     with context.begin_transaction():
         context.run_migrations()

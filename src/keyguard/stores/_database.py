@@ -1,6 +1,7 @@
 """An engine, and the three ways in which the store uses it: read, change in one transaction, close."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, Pool, PoolProxiedConnection
 
 from keyguard.errors import ConfigurationError, StoreUnavailable
 from keyguard.loops import Places, is_under_way_here
@@ -25,6 +26,9 @@ _READERS = 4
 
 One more is for writing: a database that is locked for writers would else keep readers waiting as well.
 """
+
+_left_to_parents: list[Pool] = []
+"""What was inherited by a fork. Closing a connection there would end it for the parent process, or drop its locks."""
 
 
 class Database:
@@ -44,6 +48,7 @@ class Database:
             parsed = make_url(url)
             is_sqlite = parsed.get_backend_name() == "sqlite"
             is_one_connection = is_sqlite and _sqlite.is_in_memory(parsed)
+            self.backend = parsed.get_backend_name()
             self.concurrency = 1 if is_one_connection else _READERS
             """How many may read at once."""
             self._patience = _sqlite.timeout(parsed)
@@ -60,16 +65,40 @@ class Database:
             raise ConfigurationError(
                 "the store needs a database URL with an asyncio driver, such as 'sqlite+aiosqlite:///keys.db'"
             ) from None
+        self.file = _sqlite.File(self.engine.sync_engine) if is_sqlite and not is_one_connection else None
+        """The file in which it lives, if it is SQLite's."""
         if is_sqlite:
             _sqlite.prepare(self.engine.sync_engine)  # Its driver's connections work in any loop.
         else:
             _keep_to_their_loops(self.engine.sync_engine)
         self._writer = self.engine.execution_options(**{_sqlite.WRITES: True})
+        self._open_places()
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._process = os.getpid()
+
+    def _open_places(self) -> None:
         # There are never more inside than the pool has connections, so that nobody waits in its queue: that would
         # belong to the loop of whoever did.
         self._reading = Places(self.concurrency)
-        self._writing = self._reading if is_one_connection else Places(1)
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._writing = self._reading if self.concurrency == 1 else Places(1)
+
+    def is_stale(self) -> bool:
+        """Tell whether the connections belong to the process that this one was forked from, or to another file."""
+        return self._process != os.getpid() or (self.file is not None and self.file.is_another())
+
+    async def renew(self) -> None:
+        """Leave all connections behind, so that the next ones lead to what is there now.
+
+        A database in memory stays, unless it is the parent process's. Raises `StoreUnavailable` if the file is gone.
+        """
+        if self._process != os.getpid():
+            _left_to_parents.append(self.engine.pool)
+            await self.engine.dispose(close=False)
+            self._open_places()
+            self._process = os.getpid()
+        if self.file is not None:
+            await self._dispose()
+            self.file.note()
 
     async def read(self, statement: Select[Any], parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """Return the rows that one statement selects, as they are now."""
@@ -85,6 +114,11 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections, when the calls that are under way have ended."""
+        await self._dispose()
+        if self.file is not None:
+            self.file.forget()
+
+    async def _dispose(self) -> None:
         if here := {task for task in list(self._under_way) if is_under_way_here(task)}:
             await asyncio.wait(here)
         await self.engine.dispose()

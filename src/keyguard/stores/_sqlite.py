@@ -8,21 +8,67 @@ The database file is never opened by hand: closing it would drop the locks that 
 (https://www.sqlite.org/howtocorrupt.html §2.2).
 """
 
+import os
 from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
 from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from keyguard.errors import StartRefused
+from keyguard.errors import StartRefused, StoreUnavailable
 
-__all__ = ["BUSY_TIMEOUT", "WRITES", "connect_args", "is_in_memory", "prepare", "timeout"]
+__all__ = ["BUSY_TIMEOUT", "WRITES", "File", "connect_args", "is_in_memory", "prepare", "timeout"]
 
 BUSY_TIMEOUT = 5.0
 """Seconds that are waited for a lock or a connection, unless the URL says otherwise (``?timeout=``)."""
 
 WRITES = "keyguard_writes"
 """The execution option of a connection whose transactions write."""
+
+
+class File:
+    """The file of a database, which another one may take the place of.
+
+    As long as a connection holds a file open no other file gets its device and inode. What stands at the path is noted
+    before the first connection is made: if that leads to another file already, the difference shows.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        (self._name,), arguments = engine.dialect.create_connect_args(engine.url)
+        self._is_uri = bool(arguments.get("uri"))
+        self._path = unquote(urlsplit(self._name).path) if self._is_uri else self._name
+        self._noted: tuple[int, int] | None = None
+
+    def note(self) -> None:
+        """Note which file is there now. Raises `StoreUnavailable` if one was noted, and none is there any more."""
+        now = self._look()
+        if now is None and self._noted is not None:
+            raise StoreUnavailable("the database's file is not there any more")
+        self._noted = now
+
+    def forget(self) -> None:
+        """Note nothing."""
+        self._noted = None
+
+    def is_another(self) -> bool:
+        """Tell whether another file is there than the one that was noted, or none."""
+        return self._look() != self._noted
+
+    def reader(self) -> str:
+        """Return the URI at which SQLite opens the file to read, and does not make one."""
+        if not self._is_uri:
+            return f"file:{quote(self._path)}?mode=ro"
+        parts = urlsplit(self._name)
+        query = [each for each in parts.query.split("&") if each and not each.startswith("mode=")]
+        return parts._replace(query="&".join([*query, "mode=ro"])).geturl()
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self._path)  # noqa: PTH116 With each read, and in a third of the time.
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
 
 def is_in_memory(url: URL) -> bool:

@@ -4,11 +4,9 @@ Each method is one short transaction: a read is one statement, a write touches t
 ever written back that was read before.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from ipaddress import ip_network
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     URL,
@@ -23,81 +21,29 @@ from sqlalchemy import (
     bindparam,
     false,
     insert,
-    inspect,
     select,
     true,
     update,
 )
-from sqlalchemy.exc import IntegrityError, NoSuchTableError
+from sqlalchemy.exc import IntegrityError
 
-from keyguard.errors import Conflict, NotFound, NotSupported, SchemaMismatch, StoreUnavailable, WrongPepper
+from keyguard.errors import Conflict, NotFound, NotSupported, StoreUnavailable
 from keyguard.loops import Places
 from keyguard.model import Found, KeyRecord, Owner
 from keyguard.settings import Keyring
 from keyguard.stores._database import Database
 from keyguard.stores._owners import OWN_OWNERS, Owners, UserTable, owner_of
-from keyguard.stores._schema import REVISION, VERSION, Schema, version_table
+from keyguard.stores._rows import found_in, record_of, values_of
+from keyguard.stores._schema import Schema
+from keyguard.stores._sqlite_revision import SQLiteRevision
+from keyguard.stores._tables import Tables
 from keyguard.stores._text import check_storable, is_storable
+from keyguard.stores._triggers import Triggers, triggers_for, warn_of_missing
+from keyguard.stores._vouchers import CountingVoucher, NoVoucher, Voucher
 
 __all__ = ["SQLStore", "UserTable"]
 
 _T = TypeVar("_T")
-
-# --- rows and records -------------------------------------------------------------------------------------------
-
-
-def _values(record: KeyRecord) -> dict[str, Any]:
-    """Return the row of a key, but for its owner."""
-    return {
-        "id": record.id,
-        "lookup": record.lookup,
-        "verifier": record.verifier,
-        "prefix": record.prefix,
-        "name": record.name,
-        "scopes": json.dumps(sorted(record.scopes)),
-        "networks": json.dumps([str(network) for network in record.networks]),
-        "created_at": record.created_at,
-        "not_before": record.not_before,
-        "expires_at": record.expires_at,
-        "disabled_at": record.disabled_at,
-        "revoked_at": record.revoked_at,
-        "revoked_reason": record.revoked_reason,
-    }
-
-
-def _record(row: Row[Any]) -> KeyRecord:
-    """Return the key that a row holds. Raises `StoreUnavailable` if somebody wrote into it what cannot be read."""
-    try:
-        scopes = frozenset(_texts(row.scopes))
-        networks = tuple(ip_network(text) for text in _texts(row.networks))
-    except ValueError:
-        raise StoreUnavailable(f"the row of the key {row.id!r} holds no JSON lists of scopes and networks") from None
-    return KeyRecord(
-        id=row.id,
-        owner_id=str(row.owner_id),
-        prefix=row.prefix,
-        name=row.name,
-        lookup=row.lookup,
-        verifier=row.verifier,
-        scopes=scopes,
-        networks=networks,
-        created_at=row.created_at,
-        not_before=row.not_before,
-        expires_at=row.expires_at,
-        disabled_at=row.disabled_at,
-        revoked_at=row.revoked_at,
-        revoked_reason=row.revoked_reason,
-    )
-
-
-def _texts(written: str) -> list[str]:
-    texts = json.loads(written)
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in cast("list[object]", texts)):
-        raise ValueError
-    return cast("list[str]", texts)
-
-
-# --- the store --------------------------------------------------------------------------------------------------
 
 
 class SQLStore:
@@ -133,6 +79,15 @@ class SQLStore:
         self._schema = Schema.build(users.key_type if users else None)
         self._keys = self._schema.keys
         self._owners = Owners(users or OWN_OWNERS)
+        self._triggers = triggers_for(self._database.backend, users)
+        self._tables = Tables(
+            self._schema,
+            users=users,
+            owners=self._owners,
+            triggers=self._triggers,
+            pepper_checks=keyring.pepper_checks,
+        )
+        self._voucher = _voucher_for(self._database, self._triggers)
         self._find = (
             select(self._keys, *self._owners.columns)
             .join_from(self._keys, self._owners.table, self._keys.c.owner_id == self._owners.id)
@@ -144,31 +99,48 @@ class SQLStore:
         """The tables that this store needs, as SQLAlchemy describes them: for an app's own migrations."""
         return self._schema.metadata
 
+    def trigger_statements(self, dialect_name: str) -> list[str]:
+        """Return the SQL that makes the triggers, or makes them anew: for an app's own migrations.
+
+        To be executed one after the other, when the tables are there. `dialect_name` is SQLAlchemy's, as in
+        ``op.get_context().dialect.name``; for one that Keyguard knows no triggers for the list is empty.
+        """
+        triggers = triggers_for(dialect_name, self.users)
+        return triggers.statements() if triggers else []
+
     # --- opening and closing ---
 
     async def open(self) -> None:
         """Make sure that the database can be reached, has the right tables, and knows one of the peppers.
 
-        Raises `SchemaMismatch`, `WrongPepper` or `StoreUnavailable`.
+        Warns, in the log, where triggers are missing. Raises `SchemaMismatch`, `WrongPepper` or `StoreUnavailable`.
         """
         async with self._alone:
-            if self.is_open:
+            if self.is_open and not self._database.is_stale():
                 return
-            await self._verify()
+            await self._begin_anew()
+            seen = await self._database.inspect(self._tables.look)
+            if self._tables.pepper_to_note(seen.pepper) != seen.pepper:
+                await self._database.change(self._tables.note_pepper)
+            if seen.missing_triggers:
+                warn_of_missing(seen.missing_triggers)
+            await self._voucher.open(seen.missing_triggers)
             self.is_open = True
 
     async def close(self) -> None:
         """Close all connections, when the calls that are under way have ended."""
         async with self._alone:
             self.is_open = False
+            await self._voucher.aclose()
             await self._database.close()
 
     async def create_schema(self) -> None:
-        """Make the tables, where they are not there yet. Several processes may do this at once.
+        """Make the tables and triggers, where they are not there yet. Several processes may do this at once.
 
-        Raises `SchemaMismatch`, and changes nothing, if there are tables of another version.
+        Triggers of another text are replaced; those on the app's own user table wait until that is there. Raises
+        `SchemaMismatch`, and changes nothing, if there are tables of another version.
         """
-        await self.change_schema(self._create)
+        await self.change_schema(self._tables.create)
 
     async def change_schema(self, change: Callable[[Connection], None]) -> None:
         """Call `change` in one transaction on a database in whatever state, as migrations do.
@@ -176,62 +148,31 @@ class SQLStore:
         What is there afterwards is looked at again before anything else is done.
         """
         async with self._alone:
-            self.is_open = False
+            await self._begin_anew()
             await self._database.change(change)
 
-    async def _verify(self) -> None:
-        noted = await self._database.inspect(self._look)
-        if _pepper_to_note(noted, self.keyring.pepper_checks) != noted:
-            await self._database.change(self._note_pepper)
+    async def _begin_anew(self) -> None:
+        self.is_open = False
+        await self._voucher.aclose()
+        await self._database.renew()
 
-    def _look(self, connection: Connection) -> str:
-        """Return the note of the pepper, if the tables are as they should be."""
-        there = inspect(connection)
-        if not self.metadata.tables.keys() <= set(there.get_table_names()):
-            raise SchemaMismatch(
-                "the database has no Keyguard tables, or not all of them: `await store.create_schema()` makes them, "
-                "before the server starts"
-            )
-        notes = self._notes(connection)
-        _check_version(notes)
-        if self.users is not None:
-            try:
-                columns = {each["name"] for each in there.get_columns(self._owners.name, self._owners.schema)}
-            except NoSuchTableError:
-                raise SchemaMismatch(f"the database has no table {self._owners.name!r}") from None
-            if missing := set(self.users.columns) - columns:
-                raise SchemaMismatch(f"the table {self._owners.name!r} has no column {min(missing)!r}")
-        return notes["pepper"]
+    # --- how fresh it is ---
 
-    def _notes(self, connection: Connection) -> dict[str, str]:
-        return {row.name: row.value for row in connection.execute(select(self._schema.meta))}
+    @property
+    def is_exact(self) -> bool:
+        """Tell whether a token vouches for everybody's changes: on SQLite."""
+        return self._voucher.is_exact
 
-    def _note_pepper(self, connection: Connection) -> None:
-        value, is_pepper = self._schema.meta.c.value, self._schema.meta.c.name == "pepper"
-        noted = connection.execute(select(value).where(is_pepper).with_for_update()).scalar_one()
-        note = _pepper_to_note(noted, self.keyring.pepper_checks)  # Another process may have noted one meanwhile.
-        connection.execute(update(self._schema.meta).where(is_pepper).values(value=note))
-
-    def _create(self, connection: Connection) -> None:
-        # An app that makes the tables of `metadata` itself has the one of the notes empty at first.
-        if inspect(connection).has_table(self._schema.meta.name) and (noted := self._notes(connection)):
-            _check_version(noted)
-        self.metadata.create_all(connection)
-        version_table.create(connection, checkfirst=True)
-        if not self._notes(connection):
-            notes = [{"name": "schema", "value": VERSION}, {"name": "pepper", "value": ""}]
-            connection.execute(insert(self._schema.meta), notes)
-        if connection.execute(select(self._schema.revision)).first() is None:
-            connection.execute(insert(self._schema.revision).values(id=1, n=0))
-        if connection.execute(select(version_table)).first() is None:
-            connection.execute(insert(version_table).values(version_num=REVISION))
+    def token(self) -> int | None:
+        """Return a number that moves with every change of what a check reads; None while nothing vouches for that."""
+        return self._voucher.token()
 
     # --- what a check asks ---
 
     async def find(self, lookups: Sequence[str]) -> Found | None:
         """Return the key whose `lookup` is among `lookups`, with its owner, by one statement."""
         rows = await self._read(self._find, {"lookups": list(lookups)})
-        return Found(key=_record(rows[0]), owner=owner_of(rows[0])) if rows else None
+        return found_in(rows[0]) if rows else None
 
     async def find_owner(self, name: str) -> Owner | None:
         """Return the owner called `name`, character for character."""
@@ -320,7 +261,7 @@ class SQLStore:
         if not is_storable(key_id):
             return None
         rows = await self._read(select(self._keys).where(self._keys.c.id == key_id))
-        return _record(rows[0]) if rows else None
+        return record_of(rows[0]) if rows else None
 
     async def list_keys(self, owner_id: str | None = None) -> list[KeyRecord]:
         """Return the keys of one owner or of all, the newest first, revoked ones included."""
@@ -328,7 +269,7 @@ class SQLStore:
         if owner_id is not None:
             value = self._owners.id_from(owner_id)
             statement = statement.where(false() if value is None else self._keys.c.owner_id == value)
-        return [_record(row) for row in await self._read(statement)]
+        return [record_of(row) for row in await self._read(statement)]
 
     async def rename_key(self, key_id: str, name: str) -> None:
         """Change a key's name."""
@@ -363,7 +304,7 @@ class SQLStore:
         return await self._write(self._updating(key_id, *conditions, **values))
 
     def _adding(self, record: KeyRecord) -> Callable[[Connection], None]:
-        values = _values(record)
+        values = values_of(record)
         check_storable(values.values())
 
         def add(connection: Connection) -> None:
@@ -394,14 +335,25 @@ class SQLStore:
     # --- the database, opened at the first need ---
 
     async def _read(self, statement: Select[Any], parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
-        if not self.is_open:
-            await self.open()
+        await self._ready()
         return await self._database.read(statement, parameters)
 
     async def _write(self, change: Callable[[Connection], _T]) -> _T:
-        if not self.is_open:
+        await self._ready()
+        result = await self._voucher.change(change)
+        if self._database.is_stale():
+            raise StoreUnavailable("another file took the database's place meanwhile: the change may be lost")
+        return result
+
+    async def _ready(self) -> None:
+        if not self.is_open or self._database.is_stale():
             await self.open()
-        return await self._database.change(change)
+
+
+def _voucher_for(database: Database, triggers: Triggers | None) -> Voucher:
+    if triggers is None or database.backend != "sqlite":
+        return NoVoucher(database)
+    return CountingVoucher(database) if database.file is None else SQLiteRevision(database, database.file, triggers)
 
 
 def _change(connection: Connection, statement: Insert | Update) -> int:
@@ -410,29 +362,3 @@ def _change(connection: Connection, statement: Insert | Update) -> int:
         return connection.execute(statement).rowcount
     except IntegrityError:
         raise Conflict("that id, name or lookup is taken already") from None
-
-
-def _check_version(notes: Mapping[str, str]) -> None:
-    if not notes:
-        raise SchemaMismatch(
-            "the table keyguard_meta is empty: `await store.create_schema()` fills it, before the server starts"
-        )
-    if notes.get("schema") != VERSION or "pepper" not in notes:
-        raise SchemaMismatch(
-            f"the database's Keyguard tables are of version {notes.get('schema')!r}, and this library needs "
-            f"{VERSION!r}: `await keyguard.migrations.upgrade(store)` brings older ones up to date"
-        )
-
-
-def _pepper_to_note(noted: str, checks: Sequence[str]) -> str:
-    """Return what is to be noted of the peppers: the first one's check value.
-
-    Raises `WrongPepper` if the one that is noted is not among them: the keys that it made would all be dead.
-    """
-    if noted and noted not in checks:
-        raise WrongPepper(
-            "the keys in this database were made under a pepper that is not among those given"
-            if checks
-            else "the keys in this database were made under a pepper, and none was given"
-        )
-    return checks[0] if checks else noted

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from keyguard.stores._triggers import Triggers, triggers_for
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -10,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Make the tables, and the triggers as far as the app's own user table is there."""
     revision_table = op.create_table(
         "keyguard_revision",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
@@ -36,11 +38,25 @@ def upgrade() -> None:
         sa.Column("written_at", sa.BigInteger, nullable=False),
     )
     op.bulk_insert(revision_table, [{"id": 1, "n": 0}])
+    if triggers := _triggers():
+        if op.get_context().as_sql:
+            for statement in triggers.statements():
+                op.execute(statement)
+        else:
+            triggers.install(op.get_bind())
     op.execute("UPDATE keyguard_meta SET value = '2' WHERE name = 'schema'")
 
 
 def downgrade() -> None:
-    """Drop the tables."""
+    """Drop the triggers and the tables."""
+    if triggers := _triggers():
+        for statement in triggers.removal:
+            op.execute(statement)
     for name in ("keyguard_flushes", "keyguard_uses", "keyguard_listener", "keyguard_revision"):
         op.drop_table(name)
     op.execute("UPDATE keyguard_meta SET value = '1' WHERE name = 'schema'")
+
+
+def _triggers() -> Triggers | None:
+    context = op.get_context()
+    return triggers_for(context.dialect.name, context.opts["users"])
