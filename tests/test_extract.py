@@ -562,7 +562,7 @@ def test_sources_are_a_value():
     """Equal arguments make equal sources; they cannot be changed, and show what they were given."""
     assert Sources(header="X-A", prefixes=PREFIXES) == Sources(header="x-a", prefixes=PREFIXES)
     assert Sources(query="a") != Sources(query="b")
-    assert repr(Sources()) == "Sources(header='x-api-key', query='x-api-key', bearer=False, prefixes=())"
+    assert repr(Sources()) == "Sources(header='x-api-key', query='x-api-key', bearer=False, prefixes=(), strip=True)"
     with pytest.raises(FrozenInstanceError):
         Sources().header = "x-other"
 

@@ -3,43 +3,118 @@
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, cast
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from keyguard.cache import Known
 from keyguard.errors import ConfigurationError
-from keyguard.model import Allowed, Anonymous, Facts, Need, Reason, Rule, Source, check_scope
+from keyguard.model import (
+    Allowed,
+    Anonymous,
+    Facts,
+    IPAddress,
+    KeyRecord,
+    Need,
+    Reason,
+    Refused,
+    Rule,
+    Source,
+    check_scope,
+)
 from keyguard.policy import lacking
 
-__all__ = ["Access", "NotPermitted", "access_of", "need_of", "refusal_of", "require"]
+__all__ = ["Access", "Asked", "Guard", "NotPermitted", "access_of", "need_of", "refusal_of", "require"]
 
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, eq=False)
+class Asked:
+    """What is kept of a request while the app runs: nothing of a key, and not the scope, in which this will stand."""
+
+    type: str
+    method: str | None
+    path: str
+    address: IPAddress | None
+    sources: tuple[Source, ...]
+    query_was_used: bool
+
+
+class Guard(Protocol):
+    """What an `Access` asks of the guard that has made it."""
+
+    @property
+    def store(self) -> object:
+        """The store that it has asked."""
+        ...
+
+    def refuse(self, asked: Asked, refused: Refused) -> ASGIApp:
+        """Tell of a refusal, and return its answer."""
+        ...
+
+    async def passes_still(self, asked: Asked, known: Known) -> bool:
+        """Tell whether a key would be let in now."""
+        ...
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class Access:
-    """How a request was let in: ``scope["keyguard"]``.
+    """How a request was let in: ``scope["keyguard"]``."""
 
-    `key_id` and `key_name` say by which key and `source` from where it came, all None where it was not a key; `rule` is
-    the rule of the policy that decided.
-    """
-
-    rule: Rule
-    key_id: str | None = None
-    key_name: str | None = None
-    source: Source | None = None
-    sources: tuple[Source, ...] = field(repr=False)
-    """Where keys were presented, whatever came of them."""
-    decision: Allowed | Anonymous = field(repr=False)
-    facts: Facts = field(repr=False)
-    store: object = field(repr=False)
-    refuse: Callable[[Reason], ASGIApp] = field(repr=False)
-    """Returns the answer to this request for a right that it lacks; whoever asks has decided."""
-    answers: list[ASGIApp] = field(default_factory=list[ASGIApp], repr=False)
+    decision: Allowed | Anonymous
+    facts: Facts
+    known: Known | None
+    """The key that it was let in by."""
+    asked: Asked
+    guard: Guard
+    answer: ASGIApp | None = None
     """What the guard answers with instead of the app: see `NotPermitted`."""
+    has_begun: bool = False
+    """Whether the app's own answer has begun."""
+
+    @property
+    def rule(self) -> Rule:
+        """The rule of the policy that decided."""
+        return self.decision.rule
+
+    @property
+    def key_id(self) -> str | None:
+        """The id of the key that it was let in by; None if it was none."""
+        return None if self._key is None else self._key.id
+
+    @property
+    def key_name(self) -> str | None:
+        """The name of that key, as it was when the key was last read."""
+        return None if self._key is None else self._key.name
+
+    @property
+    def source(self) -> Source | None:
+        """Where that key stood."""
+        return None if self._key is None else self.asked.sources[0]
+
+    @property
+    def _key(self) -> KeyRecord | None:
+        return self.decision.key if isinstance(self.decision, Allowed) else None
+
+    async def still_valid(self) -> bool:
+        """Tell whether the request would be let in now: for streams, and answers that take long.
+
+        False when its key is no longer good, or no longer gives the same rights to the same caller. True for a request
+        that was let in without a key. Raises `StoreUnavailable` if nobody can tell.
+        """
+        return self.known is None or await self.guard.passes_still(self.asked, self.known)
+
+    def refuse(self, reason: Reason) -> ASGIApp:
+        """Return the answer to this request for a right that it lacks; whoever asks has decided."""
+        return self.guard.refuse(self.asked, Refused(rule=Rule.REQUIRE, reason=reason, key=self._key))
+
+    def __repr__(self) -> str:
+        said = {"rule": self.rule, "key_id": self.key_id, "key_name": self.key_name, "source": self.source}
+        return f"Access({', '.join(f'{name}={value!r}' for name, value in said.items())})"
 
 
 class NotPermitted(Exception):
@@ -51,7 +126,7 @@ class NotPermitted(Exception):
 
     def __init__(self, access: Access, answer: ASGIApp) -> None:
         super().__init__("the caller lacks a right that is asked for here")
-        access.answers.append(answer)
+        access.answer = access.answer or answer
 
 
 def access_of(scope: Scope) -> Access:

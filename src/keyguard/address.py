@@ -1,6 +1,7 @@
 """Where a request came from, as far as that can be known."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import ip_address
 
 from keyguard.model import IPAddress
@@ -25,6 +26,7 @@ def client_address(
     return _parse(hops[-trusted_hops].decode("latin-1")) if len(hops) >= trusted_hops else None
 
 
+@lru_cache(maxsize=4096)  # To read one takes longer than a whole check does otherwise.
 def _parse(text: str) -> IPAddress | None:
     """Read an address, also in brackets and with a port behind it, as some proxies write it.
 

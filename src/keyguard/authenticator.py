@@ -2,52 +2,50 @@
 
 No rule stands here. What a request brought becomes one fact (nothing, ambiguous, malformed, unknown, or a genuine key
 with its verdict); the app's own sign-in and the auto-login user are two more; `keyguard.policy.decide` does the rest.
+
+A key that was let in before is recalled, without asking the store, while the store vouches that nothing has changed:
+`keyguard.cache` has the rule. How a key is read stands in `keyguard.reader`.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Literal
 
-from keyguard.admission import Admission
+from keyguard.cache import Cache, Known
 from keyguard.clock import utc_now
-from keyguard.errors import Overloaded, StartRefused, StoreUnavailable
+from keyguard.errors import StoreUnavailable
 from keyguard.extract import Extraction
-from keyguard.hashing import Digests
 from keyguard.journal import Journal
-from keyguard.keys import Plaintext, recognise
-from keyguard.loops import is_under_way_here
+from keyguard.keys import recognise
 from keyguard.model import (
+    Allowed,
     Decision,
     Facts,
     IPAddress,
-    KeyRecord,
     Presented,
     Principal,
     Reason,
     Refused,
     Requirement,
     Rule,
-    Verdict,
 )
-from keyguard.policy import decide, judge
-from keyguard.ports import Clock, KeyStore
-from keyguard.settings import Policy
-from keyguard.usage import Upgrade, Upgrades
+from keyguard.policy import decide
+from keyguard.ports import Clock, Freshness, KeyStore
+from keyguard.reader import Reader
+from keyguard.settings import MAX_KEY_BYTES, Policy
 
 __all__ = ["Authenticator", "Identify", "Judged"]
-
-_Answer = TypeVar("_Answer")
 
 Identify = Callable[[], Awaitable[Principal | None]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, eq=False)
 class Judged:
-    """A decision, and the facts that it was made from."""
+    """A decision, the facts that it was made from, and the key that lets the request pass, if one does."""
 
     decision: Decision
     facts: Facts
+    known: Known | None = None
 
 
 class Authenticator:
@@ -58,21 +56,31 @@ class Authenticator:
         policy: who may pass.
         journal: where troubles are written.
         clock: the time that keys are judged by.
+        cache_size: how many keys are remembered.
+        freshness: ``"auto"`` uses what is remembered while the store vouches for it; ``"strict"`` only where the store
+            vouches for every change, whoever made it.
+        max_staleness: for how many seconds what nothing vouches for is used; None for not at all.
     """
 
-    def __init__(self, store: KeyStore, policy: Policy, *, journal: Journal, clock: Clock = utc_now) -> None:
-        self._store = store
+    def __init__(
+        self,
+        store: KeyStore,
+        policy: Policy,
+        *,
+        journal: Journal,
+        clock: Clock = utc_now,
+        cache_size: int = 10_000,
+        freshness: Literal["auto", "strict"] = "auto",
+        max_staleness: float | None = None,
+    ) -> None:
+        self._keyring = store.keyring
         self._policy = policy
         self._journal = journal
         self._clock = clock
-        self._digests = Digests(store.keyring)
-        self._admission = Admission(at_once=store.concurrency)
-        self._opening_seconds = 60.0  # After that an opening that hangs is given up, and tried again.
-        self._upgrades = Upgrades(store)
-        self._closing_seconds = 5.0
-        self._opening: asyncio.Task[None] | None = None
-        self._joined = 0
-        self._opened_here = False
+        self._freshness = store if isinstance(store, Freshness) and (freshness == "auto" or store.is_exact) else None
+        token = _nobody_vouches if self._freshness is None else self._freshness.token
+        self._cache = Cache(cache_size, token, max_staleness=max_staleness)
+        self._reader = Reader(store, self._token, journal)
 
     async def open(self) -> None:
         """Open the store, if nobody has yet.
@@ -80,51 +88,29 @@ class Authenticator:
         Raises `StartRefused` if the store does not belong to this program, `StoreUnavailable` if it cannot be reached
         within the deadline of a check.
         """
-        await self._admission.run(self._open_once)
-
-    async def _open_once(self) -> None:
-        """Open the store in one task that all who need it wait for; it goes on when they give up, for the next ones."""
-        if self._store.is_open:
-            return
-        opening = self._opening
-        if opening is None or not is_under_way_here(opening):
-            door = Admission(at_once=1, seconds=self._opening_seconds)
-            opening = self._opening = asyncio.create_task(door.run(self._open_store))
-            opening.add_done_callback(self._note_opening)
-        self._joined += 1
-        try:
-            await asyncio.shield(opening)
-        finally:
-            self._joined -= 1
-
-    async def _open_store(self) -> None:
-        await self._store.open()
-        self._opened_here = True
-
-    def _note_opening(self, opening: asyncio.Task[None]) -> None:
-        """Write why the store could not be opened, if nobody has waited so long as to be told."""
-        problem = None if opening.cancelled() else opening.exception()
-        if problem is not None and not self._joined:
-            self._trouble("the store could not be opened", problem)
+        await self._reader.open()
 
     async def close(self) -> None:
         """Write what waits to be written, and close the store if it was opened here.
 
         A store that hangs is left behind after 5 s, with a line in the log: it must not keep the app from ending.
         """
-        try:
-            await Admission(at_once=1, seconds=self._closing_seconds).run(self._close)
-        except StoreUnavailable as problem:
-            self._trouble("the store could not be closed", problem)
+        self._cache.clear()
+        await self._reader.close()
 
-    async def _close(self) -> None:
-        if self._opening is not None and is_under_way_here(self._opening):
-            self._opening.cancel()
-            await asyncio.wait({self._opening})
-        await self._upgrades.close()
-        if self._opened_here:
-            self._opened_here = False
-            await self._store.close()
+    def recall(self, presented: bytes) -> Judged | None:
+        """Decide on a request that brings one key to a path that is not exempt, if that needs no waiting.
+
+        None where more has to be known, or the key is not let in: then `authenticate` decides.
+        """
+        if len(presented) > MAX_KEY_BYTES:
+            return None
+        known = self._recall(self._cache.name(presented))
+        if known is None or known.allowed is None:
+            return None
+        if not known.is_timeless and not known.is_within_its_time(self._clock()):
+            return None
+        return Judged(known.allowed, known.facts, known)
 
     async def authenticate(
         self,
@@ -133,109 +119,111 @@ class Authenticator:
         address: IPAddress | None,
         *,
         identify: Identify | None = None,
-        known: Facts | None = None,
+        gathered: Facts | None = None,
     ) -> Judged:
         """Decide on a request.
 
         `presented` is what was found in it, `address` where it came from; `identify` asks the app's own sign-in;
-        `known` are facts that were gathered from the same store a moment ago. Raises nothing: a store or a sign-in that
-        fails is a refusal for the reason UNAVAILABLE.
+        `gathered` are facts that were gathered from the same store a moment ago. Raises nothing: a store or a sign-in
+        that fails is a refusal for the reason UNAVAILABLE.
         """
-        facts = Facts(address=address)
-        deadline = self._admission.deadline()
+        facts, known = Facts(address=address), None
+        deadline = self._reader.deadline()
         try:
             if requirement is not Requirement.EXEMPT:
-                facts = known or await self._gather(presented, address, identify, deadline)
+                facts, known = (
+                    (gathered, None) if gathered else await self._gather(presented, address, identify, deadline)
+                )
             decision = decide(requirement, facts, self._policy, self._clock())
             if isinstance(decision, Refused) and decision.reason is Reason.NO_AUTO_LOGIN_USER:
                 # The policy wants that user's record, which most requests do without. The time that the app's own
                 # sign-in took, where there was no key, is not counted.
-                until = deadline if presented.candidates else self._admission.deadline()
-                owner = await self._ask(lambda: self._store.find_owner(self._policy.auto_login_user or ""), until)
+                until = deadline if presented.candidates else self._reader.deadline()
+                owner = await self._reader.find_owner(self._policy.auto_login_user or "", until)
                 facts = replace(facts, auto_login_user=owner)
                 decision = decide(requirement, facts, self._policy, self._clock())
         except StoreUnavailable:
             decision = Refused(rule=Rule.OUTAGE, reason=Reason.UNAVAILABLE)
-        return Judged(decision=decision, facts=facts)
+        if known is not None and not self._remember(known, decision):
+            known = None
+        return Judged(decision, facts, known)
+
+    async def passes_still(self, known: Known, address: IPAddress | None) -> bool:
+        """Tell whether a key that was let in would be let in now, as the same caller and with the same rights.
+
+        Raises `StoreUnavailable` if that cannot be told.
+        """
+        current = self._recall(known.name) or await self._reader.find_again(known)
+        if current is None:
+            return False
+        facts = replace(current.facts, address=address)
+        decision = decide(Requirement.REQUIRED, facts, self._policy, self._clock())
+        then, now = known.verdict, current.verdict
+        return (
+            self._remember(current, decision)
+            and now.key.id == then.key.id
+            and (now.principal.id, now.principal.is_superuser, now.principal.scopes)
+            == (then.principal.id, then.principal.is_superuser, then.principal.scopes)
+        )
 
     async def _gather(
         self, presented: Extraction, address: IPAddress | None, identify: Identify | None, deadline: float
-    ) -> Facts:
+    ) -> tuple[Facts, Known | None]:
         if presented.is_ambiguous:
-            return Facts(credential=Presented.AMBIGUOUS, address=address)
+            return Facts(credential=Presented.AMBIGUOUS, address=address), None
         if presented.candidates:
-            key = recognise(presented.candidates[0].value, self._store.keyring)
-            credential = Presented.MALFORMED if key is None else await self._look_up(key, deadline)
-            return Facts(credential=credential, address=address)
-        return Facts(
-            credential=Presented.FOREIGN_TOKEN if presented.foreign_token else Presented.NOTHING,
-            address=address,
-            identified=await self._identify(identify) if identify is not None else None,
-        )
+            value = presented.candidates[0].value
+            key = recognise(value, self._keyring)
+            if key is None:
+                return Facts(credential=Presented.MALFORMED, address=address), None
+            name = self._cache.name(value)
+            known = self._recall(name) or await self._reader.find(name, key, deadline)
+            if known is None:
+                self._cache.drop(name)
+                return Facts(credential=Presented.UNKNOWN, address=address), None
+            return replace(known.facts, address=address), known
+        credential = Presented.FOREIGN_TOKEN if presented.foreign_token else Presented.NOTHING
+        identified = await self._identify(identify) if identify is not None else None
+        return Facts(credential=credential, address=address, identified=identified), None
 
-    async def _look_up(self, key: Plaintext, deadline: float) -> Presented | Verdict:
-        lookups = self._digests.lookups(key)
-        found = await self._ask(lambda: self._store.find(lookups), deadline)
-        if found is None or not await self._is_genuine(key, found.key, deadline):
-            return Presented.UNKNOWN
-        verdict = judge(found.key, found.owner)
-        if verdict.standing is None:
-            await self._note_upgrade(key, found.key, deadline)
-        return verdict
+    def _remember(self, known: Known, decision: Decision) -> bool:
+        """Remember a key that lets a request pass, and forget one that does not; tell which it was."""
+        if not isinstance(decision, Allowed) or decision.rule is not Rule.KEY:
+            self._cache.drop(known.name)
+            return False
+        if not known.verdict.key.networks:
+            known.allowed = decision  # On any path and from anywhere.
+        self._cache.put(known)
+        return True
 
-    async def _is_genuine(self, key: Plaintext, record: KeyRecord, deadline: float) -> bool:
+    def _recall(self, name: bytes) -> Known | None:
         try:
-            async with asyncio.timeout_at(deadline):
-                return await self._digests.verify(key, record.verifier)
-        except TimeoutError:
-            raise self._outage("a key could not be verified", StoreUnavailable("its slow hash took too long")) from None
-        except Exception as problem:
-            raise self._outage("a key could not be verified", problem) from problem
+            return self._cache.get(name)
+        except Exception as problem:  # noqa: BLE001 The store may be the app's own, and so may the token.
+            self._distrust(problem)
+            return None
 
-    async def _note_upgrade(self, key: Plaintext, record: KeyRecord, deadline: float) -> None:
-        """Note an upgrade if one is due. The key is good: nothing that goes wrong here refuses the request."""
+    def _token(self) -> int | None:
+        """Return the store's token; one that fails vouches for nothing."""
         try:
-            is_current = self._digests.are_current(key, lookup=record.lookup, verifier=record.verifier)
-            if is_current or self._upgrades.is_noted(record.id):
-                return
-            async with asyncio.timeout_at(deadline):
-                lookup, verifier = await self._digests.make(key)
-        except (Overloaded, TimeoutError):
-            return  # It can wait for the next use.
-        except Exception as problem:  # noqa: BLE001 As the docstring says; a hasher may be the app's own.
-            self._journal.trouble("a digest could not be upgraded", problem, unexpected=True)
-            return
-        self._upgrades.note(
-            Upgrade(key_id=record.id, verifier=record.verifier, new_lookup=lookup, new_verifier=verifier)
-        )
+            return None if self._freshness is None else self._freshness.token()
+        except Exception as problem:  # noqa: BLE001 As above.
+            self._distrust(problem)
+            return None
 
-    async def _ask(self, question: Callable[[], Awaitable[_Answer]], deadline: float) -> _Answer:
-        """Ask the store. Whatever goes wrong there is `StoreUnavailable` here, and in the log."""
-
-        async def ask() -> _Answer:
-            if not self._store.is_open:
-                await self._open_once()
-            return await question()
-
-        try:
-            return await self._admission.run(ask, until=deadline)
-        except Exception as problem:
-            raise self._outage("the store is not available", problem) from problem
+    def _distrust(self, problem: Exception) -> None:
+        self._journal.trouble("the store could not say how fresh it is", problem, unexpected=True)
 
     async def _identify(self, identify: Identify) -> Principal | None:
         """Ask the app's own sign-in. An exception there must not let anybody pass, nor be taken for 'nobody'."""
         try:
             return _principal(await identify())
         except Exception as problem:
-            raise self._outage("identify failed", problem) from problem
+            raise self._reader.outage("identify failed", problem) from problem
 
-    def _outage(self, what: str, problem: Exception) -> StoreUnavailable:
-        """Write that `problem` keeps a request from being judged, and return what refuses it."""
-        self._trouble(what, problem)
-        return StoreUnavailable(what)
 
-    def _trouble(self, what: str, problem: BaseException) -> None:
-        self._journal.trouble(what, problem, unexpected=not isinstance(problem, StoreUnavailable | StartRefused))
+def _nobody_vouches() -> None:
+    """Stand in for the token of a store that has none."""
 
 
 def _principal(answer: object) -> Principal | None:

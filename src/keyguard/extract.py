@@ -6,7 +6,7 @@ checked and another acted on, the check can be talked round. So whatever could b
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
@@ -24,6 +24,9 @@ _SPELLING = dict.fromkeys("0123456789abcdefghijklmnopqrstuvwxyz._~-", 3) | {"k":
 """How many bytes a character of a name can take: 3 as %XX, more where something beyond ASCII folds to it. U+212A KELVIN
 SIGN, three bytes of UTF-8, is a k, U+017F LONG S, two bytes, an s; and the ligatures of f and st are three bytes."""
 
+# Their class looks its members up by a function in Python 3.11.
+_HEADER, _QUERY, _BEARER = Source.HEADER, Source.QUERY, Source.BEARER
+
 _SEPARATORS = frozenset(b"&=")
 _ODD = frozenset({*b"%+", *b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", *range(128, 256)})
 
@@ -34,7 +37,10 @@ _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 Headers = list[tuple[bytes, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
+# The two values below are made for each request: a frozen dataclass would take four times as long.
+
+
+@dataclass(slots=True)
 class Candidate:
     """One thing that was presented as a key; it may be empty. Its value does not show itself."""
 
@@ -44,11 +50,12 @@ class Candidate:
     key; and of several in one query each is empty, because none of them is used."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Extraction:
     """What was presented, and the headers and the query string without it, all other bytes as they were."""
 
     candidates: tuple[Candidate, ...]
+    """In the order of the headers, the query's last."""
     is_ambiguous: bool
     """More than one key was presented, or something that another parser could take for one."""
     foreign_token: bool
@@ -58,7 +65,20 @@ class Extraction:
     too_many: bool
     """The query has more odd names than are decoded. Nothing of it is given back."""
     headers: Headers = field(repr=False)
+    """A list of our own, the names in lower case."""
     query_string: bytes = field(repr=False)
+
+    @property
+    def is_one_key(self) -> bool:
+        """Tell whether this is one key, and nothing that could be taken for another."""
+        return len(self.candidates) == 1 and not self.is_ambiguous
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where something was presented, each place once."""
+        if len(self.candidates) == 1:
+            return (self.candidates[0].source,)
+        return tuple({candidate.source: None for candidate in self.candidates})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,18 +87,20 @@ class Sources:
 
     - `header`: the name of a header, in any letter case, or None.
     - `query`: the name of a query parameter, which keeps its letter case, or None.
+    - `strip`: whether the entries of the headers that hold keys are left out of what is given back.
     - `bearer`: whether ``Authorization: Bearer`` is read as well. Only tokens that begin with one of `prefixes` are
       keys; an empty prefix makes every token one.
 
     Raises `ConfigurationError` if `header` is not a token of RFC 9110 §5.6.2 or is ``authorization``, if `query` is
-    empty or has characters other than ``A-Za-z0-9._~-``, if `bearer` is not a bool or stands without `prefixes`, if
-    `prefixes` is not a tuple of texts, or if nothing is looked for.
+    empty or has characters other than ``A-Za-z0-9._~-``, if `bearer` or `strip` is not a bool, if `bearer` stands
+    without `prefixes`, if `prefixes` is not a tuple of texts, or if nothing is looked for.
     """
 
     header: str | None = "x-api-key"
     query: str | None = "x-api-key"
     bearer: bool = False
     prefixes: tuple[str, ...] = ()
+    strip: bool = True
     _header: bytes | None = field(init=False, repr=False, compare=False)
     _parameter: "_Parameter | None" = field(init=False, repr=False, compare=False)
     _prefixes: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
@@ -98,6 +120,7 @@ class Sources:
                 f"not {self.query!r}"
             )
         require_bool("bearer", self.bearer)
+        require_bool("strip", self.strip)
         if not _are_texts(self.prefixes):
             raise ConfigurationError(f"prefixes is a tuple of texts; not {self.prefixes!r}")
         if self.bearer and not self.prefixes:
@@ -109,36 +132,44 @@ class Sources:
         object.__setattr__(self, "_parameter", None if self.query is None else _Parameter(self.query))
         object.__setattr__(self, "_prefixes", tuple(prefix.encode() for prefix in self.prefixes))
 
-    def extract(self, headers: Sequence[tuple[bytes, bytes]], query_string: bytes) -> Extraction:
-        """Return all that is presented in `headers`, whose names are in lower case, and in the raw `query_string`.
+    def extract(self, headers: Iterable[tuple[bytes, bytes]], query_string: bytes) -> Extraction:
+        """Return all that is presented in `headers` and in the raw `query_string`.
 
-        The headers' candidates come first, in their order. It takes about as long as reading the bytes once, whatever
-        they are.
+        It takes about as long as reading the bytes once, whatever they are.
         """
+        header, bearer, strip = self._header, self.bearer, self.strip
         candidates: list[Candidate] = []
         kept: Headers = []
         foreign_token = False
         for entry in headers:
             name, value = entry
-            if name == self._header:
-                candidates.append(Candidate(Source.HEADER, _if_ascii(value.strip(b" \t"))))
-                continue
-            if self.bearer and name == b"authorization" and (token := _bearer_token(value)) is not None:
-                if token.startswith(self._prefixes):
-                    candidates.append(Candidate(Source.BEARER, _if_ascii(token)))
+            if not (type(value) is bytes and name.islower()):  # As hardly any server brings them.
+                entry = name, value = bytes(name).lower(), bytes(value)  # noqa: PLW2901 The same, as it should be.
+            if name == header:
+                candidates.append(Candidate(_HEADER, _if_ascii(value.strip(b" \t"))))
+                if strip:
                     continue
-                foreign_token = True
+            elif bearer and name == b"authorization" and (token := _bearer_token(value)) is not None:
+                if not token.startswith(self._prefixes):
+                    foreign_token = True
+                else:
+                    candidates.append(Candidate(_BEARER, _if_ascii(token)))
+                    if strip:
+                        continue
             kept.append(entry)
-        query = _Query(query_string) if self._parameter is None else self._parameter.take_out(query_string)
+        if not query_string or self._parameter is None:
+            # The query has nothing: no candidates, no lookalikes, not too many names.
+            return Extraction(tuple(candidates), len(candidates) > 1, foreign_token, False, False, kept, query_string)  # noqa: FBT003 By place, because that is quicker.
+        query = self._parameter.take_out(query_string)
         candidates += query.candidates
         return Extraction(
-            candidates=tuple(candidates),
-            is_ambiguous=len(candidates) > 1 or query.has_lookalikes,
-            foreign_token=foreign_token,
-            from_query=query.has_lookalikes or len(query.candidates) > 0,
-            too_many=query.too_many,
-            headers=kept,
-            query_string=query.rest,
+            tuple(candidates),
+            len(candidates) > 1 or query.has_lookalikes,
+            foreign_token,
+            query.has_lookalikes or len(query.candidates) > 0,
+            query.too_many,
+            kept,
+            query.rest,
         )
 
 
@@ -175,9 +206,9 @@ class _Parameter:
         if self._name in rest:
             pieces = self._parts.split(rest)
             rest, values = b"".join(pieces[::2]), pieces[1::2]
-            candidates = (Candidate(Source.QUERY, b""),) * len(values)
+            candidates = (Candidate(_QUERY, b""),) * len(values)
             if len(values) == 1:
-                candidates = (Candidate(Source.QUERY, _decoded(values[0] or b"")),)
+                candidates = (Candidate(_QUERY, _decoded(values[0] or b"")),)
         # What is neither a separator nor odd is left out, what is odd becomes a %: "&%" is a part with an odd name.
         skeleton = rest.translate(self._classes, self._plain)
         odd_names = skeleton.count(b"&%")

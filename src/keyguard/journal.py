@@ -48,12 +48,16 @@ class Journal:
         self._last = clock()
         self._left_out = 0
 
+    def is_concerned(self, decision: Decision) -> bool:
+        """Tell whether there is anything to write about a decision."""
+        # Of an outage `trouble` has written already, with what was the matter.
+        return _reason(decision) not in (None, Reason.UNAVAILABLE)
+
     def record(self, event: Event) -> None:
         """Write about `event`, if there is something to write and it is not too much."""
         decision = event.decision
-        reason = decision.reason if isinstance(decision, Refused) else _noted(decision)
-        # Of an outage `trouble` has written already, with what was the matter.
-        if reason is None or reason is Reason.UNAVAILABLE or not self._may_write():
+        reason = _reason(decision)
+        if reason is None or not self.is_concerned(decision) or not self._may_write():
             return
         key = _key(decision)
         logger.warning(
@@ -94,7 +98,9 @@ class Journal:
         return True
 
 
-def _noted(decision: Decision) -> Reason | None:
+def _reason(decision: Decision) -> Reason | None:
+    if isinstance(decision, Refused):
+        return decision.reason
     return decision.noted if isinstance(decision, Allowed) else None
 
 

@@ -6,15 +6,17 @@ in `keyguard.policy`, and how facts are gathered in `keyguard.authenticator`.
 
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
+from typing import Literal
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from keyguard.access import Access, NotPermitted
+from keyguard.access import Access, Asked, NotPermitted
 from keyguard.address import client_address
 from keyguard.answers import POLICY_VIOLATION, Answerer, OnRefused, RefusalResponse
 from keyguard.authenticator import Authenticator, Judged
+from keyguard.cache import Known
 from keyguard.clock import utc_now
 from keyguard.errors import ConfigurationError, StoreUnavailable
 from keyguard.extract import Extraction, Sources
@@ -23,24 +25,21 @@ from keyguard.lifespan import run_lifespan
 from keyguard.misconfigured import ReportedAtStartup
 from keyguard.model import (
     Allowed,
-    Anonymous,
     AnonymousUser,
     Auth,
     Decision,
     Event,
-    Facts,
-    IPAddress,
     Presented,
     Principal,
     Refused,
     Requirement,
-    Rule,
-    Source,
 )
 from keyguard.ports import Clock, KeyStore, Observer
 from keyguard.refusals import Challenge, refusal_for
 from keyguard.rules import Rules
-from keyguard.settings import Policy, require_bool
+from keyguard.sending import outgoing, without_referrer
+from keyguard.settings import Policy
+from keyguard.sockets import OpenSocket
 
 __all__ = ["KeyGuard"]
 
@@ -48,6 +47,11 @@ Identify = Callable[[Scope], Awaitable[Principal | None] | Principal | None]
 
 _NOBODY = AnonymousUser()
 _NO_RIGHTS = Auth()
+
+_GUARDED = frozenset({"http", "websocket"})
+
+# Its class looks its members up by a function in Python 3.11.
+_EXEMPT = Requirement.EXEMPT
 
 
 class KeyGuard(metaclass=ReportedAtStartup):
@@ -74,6 +78,12 @@ class KeyGuard(metaclass=ReportedAtStartup):
         observer: is told of each request that was judged.
         strip: False leaves the header's key in the scope (the query's is taken out always).
         trusted_hops: how many proxies of ours append to `X-Forwarded-For`; 0 trusts no header.
+        cache_size: how many keys that were let in are remembered; 0 for none.
+        freshness: ``"auto"`` uses what is remembered while the store vouches for it. ``"strict"`` does so only where it
+            vouches for every change, whoever made it; else, as on PostgreSQL, each request reads its key.
+        max_staleness: for how many seconds after it was read a key is let in where nothing vouches for it: behind a
+            store that cannot, a revoked key passes for so long. None: each request reads its key there.
+        recheck: seconds after which an open WebSocket's key is checked again even if nothing is received.
         clock: the time that keys are judged by.
 
     Raises:
@@ -99,30 +109,87 @@ class KeyGuard(metaclass=ReportedAtStartup):
         observer: Observer | None = None,
         strip: bool = True,
         trusted_hops: int = 0,
+        cache_size: int = 10_000,
+        freshness: Literal["auto", "strict"] = "auto",
+        max_staleness: float | None = None,
+        recheck: float = 15,
         clock: Clock = utc_now,
     ) -> None:
-        _check(policy=policy, store=store, strip=strip, trusted_hops=trusted_hops, clock=clock)
+        _check(policy=policy, store=store, trusted_hops=trusted_hops, clock=clock)
+        _check_freshness(cache_size=cache_size, freshness=freshness, max_staleness=max_staleness, recheck=recheck)
         _check_hooks(identify=identify, on_refused=on_refused, observer=observer)
         self.app = app
-        self._store = store
+        self.store: KeyStore = store
         self._policy = policy
-        self._sources = Sources(header=header, query=query, bearer=bearer, prefixes=store.keyring.prefixes)
+        self._sources = Sources(header=header, query=query, bearer=bearer, strip=strip, prefixes=store.keyring.prefixes)
         self._rules = Rules(policy, root_path=root_path, root_in_path=root_in_path)
         self._identify = identify
         self._observer = observer
-        self._strip = strip
         self._trusted_hops = trusted_hops
         self._journal = Journal()
-        self._authenticator = Authenticator(store, policy, journal=self._journal, clock=clock)
+        self._authenticator = Authenticator(
+            store,
+            policy,
+            journal=self._journal,
+            clock=clock,
+            cache_size=cache_size,
+            freshness=freshness,
+            max_staleness=max_staleness,
+        )
+        self._recheck = recheck
         self._answerer = Answerer(Challenge(header=header, query=query, bearer=bearer), on_refused)
         self._warned_of_root = False
         self._announced = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Guard one scope: a lifespan, an HTTP request or a WebSocket."""
+        if scope["type"] not in _GUARDED:
+            await self._let_through(scope, receive, send)
+            return
+        if not self._announced:
+            self._announce()
+        # An own list of headers first: a server may go on appending trailer fields to the one that it passed.
+        presented = self._sources.extract(scope["headers"], scope.get("query_string") or b"")
+        requirement = self._requirement(scope)
+        self._take_out(presented, scope)
+        asked = self._asked(scope, presented)
+        judged = None
+        if presented.is_one_key and requirement is not _EXEMPT:
+            judged = self._authenticator.recall(presented.candidates[0].value)
+        if judged is None:
+            judged = await self._judge(scope, requirement, presented, asked)
+        del presented  # No key stands in a frame while the app runs.
+        decision, known = judged.decision, judged.known
+        self._tell(asked, decision)
+        if isinstance(decision, Refused):
+            refusal = refusal_for(decision.reason)
+            await self._answerer.answer(refusal, scope, receive, send, query_was_used=asked.query_was_used)
+            return
+        if known is not None:
+            scope["user"], scope["auth"] = known.verdict.principal, known.auth
+        elif isinstance(decision, Allowed):
+            scope["user"], scope["auth"] = decision.principal, Auth.of(decision.principal)
+        else:
+            scope["user"], scope["auth"] = _NOBODY, _NO_RIGHTS
+        scope["keyguard"] = access = Access(decision, judged.facts, known, asked, self)
+        if asked.query_was_used:
+            send = without_referrer(send)
+        sending = outgoing(send, access)
+        try:
+            if known is not None and asked.type == "websocket":
+                socket = OpenSocket(receive, sending, still_valid=access.still_valid, recheck=self._recheck)
+                await socket.run(self.app, scope)
+            else:
+                await self.app(scope, receive, sending)
+        except NotPermitted:
+            pass
+        finally:
+            if access.answer is not None:
+                await self._answer_instead(access, scope, receive, send)
+
+    async def _let_through(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take part in a lifespan, and let pass what asks for no path."""
         match scope["type"]:
-            case "http" | "websocket":
-                await self._guard(scope, receive, send)
             case "lifespan":
                 await run_lifespan(self.app, scope, receive, send, enter=self._start, leave=self.aclose)
             case unknown if "path" in scope:
@@ -160,62 +227,40 @@ class KeyGuard(metaclass=ReportedAtStartup):
                 self._sources.query,
             )
 
-    async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # An own list first: a server may go on appending trailer fields to the one that it passed.
-        scope["headers"] = [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
-        request, judged = await self._judge(scope)
-        decision = judged.decision
-        if isinstance(decision, Refused):
-            await request.refuse(decision)(scope, receive, send)
-            return
-        request.tell(decision)
-        if isinstance(decision, Allowed):
-            scope["user"], scope["auth"] = decision.principal, Auth.of(decision.principal)
-        else:
-            scope["user"], scope["auth"] = _NOBODY, _NO_RIGHTS
-        scope["keyguard"] = access = request.access(decision, judged.facts)
-        if request.query_was_used:
-            send = _without_referrer(send)
-        outgoing = _Outgoing(send, access.answers)
-        try:
-            await self.app(scope, receive, outgoing)
-        except NotPermitted:
-            pass
-        finally:
-            if access.answers and not outgoing.has_begun:
-                await access.answers[0](scope, receive, send)
-            elif access.answers and scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+    async def _answer_instead(self, access: Access, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer in the app's place, or end what it has begun."""
+        if access.answer is not None and not access.has_begun:
+            await access.answer(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
 
-    async def _judge(self, scope: Scope) -> tuple["_Request", Judged]:
-        """Take the keys out of `scope` and judge it. No key is left in any frame when this returns."""
-        self._announce()
-        requirement = self._requirement(scope)
-        presented = self._sources.extract(scope["headers"], scope.get("query_string") or b"")
-        self._take_out(presented, scope)
-        address = client_address(scope.get("client"), scope["headers"], trusted_hops=self._trusted_hops)
+    async def _judge(self, scope: Scope, requirement: Requirement, presented: Extraction, asked: Asked) -> Judged:
+        """Have a request judged of which more has to be known."""
         outer = None if presented.candidates or presented.is_ambiguous else self._outer(scope)
         identify = self._identify
         judged = await self._authenticator.authenticate(
             requirement,
             presented,
-            address,
+            asked.address,
             identify=None if identify is None else lambda: _answer_of(identify, scope),
-            known=None if outer is None else replace(outer.facts, address=address, auto_login_user=None),
+            gathered=None if outer is None else replace(outer.facts, address=asked.address, auto_login_user=None),
         )
+        if outer is not None:
+            asked.sources, judged.known = outer.asked.sources, outer.known
         # What the layers outside say of the caller was for `identify` alone.
         for name in ("user", "auth", "keyguard"):
             scope.pop(name, None)
-        request = _Request(
-            scope=scope,
-            address=address,
-            sources=outer.sources if outer else tuple({candidate.source: None for candidate in presented.candidates}),
-            query_was_used=presented.from_query,
-            store=self._store,
-            answerer=self._answerer,
-            tell_observer=self._tell,
+        return judged
+
+    def _asked(self, scope: Scope, presented: Extraction) -> Asked:
+        return Asked(
+            scope["type"],
+            scope.get("method"),
+            scope["path"],
+            client_address(scope.get("client"), scope["headers"], trusted_hops=self._trusted_hops),
+            presented.sources,
+            presented.from_query,
         )
-        return request, judged
 
     def _requirement(self, scope: Scope) -> Requirement:
         root_path = scope.get("root_path") or ""
@@ -237,8 +282,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
 
     def _take_out(self, presented: Extraction, scope: Scope) -> None:
         """Take what was presented out of the server's own scope: its access log reads it when the answer is sent."""
-        if self._strip:
-            scope["headers"] = presented.headers
+        scope["headers"] = presented.headers
         if presented.query_string != (scope.get("query_string") or b""):
             scope["query_string"] = presented.query_string
             if scope.get("raw_path"):  # Some servers let the query stand in it.
@@ -247,12 +291,34 @@ class KeyGuard(metaclass=ReportedAtStartup):
     def _outer(self, scope: Scope) -> Access | None:
         """Return what a guard further out, with the very same store, made of the keys that it has taken out."""
         outer = scope.get("keyguard")
-        if not isinstance(outer, Access) or outer.store is not self._store:
+        if not isinstance(outer, Access) or outer.guard.store is not self.store:
             return None
         found_nothing = outer.facts.credential is Presented.NOTHING and outer.facts.identified is None
         return None if found_nothing else outer
 
-    def _tell(self, event: Event) -> None:
+    # --- refusing, and telling of it: an `Access` asks for these, too ---
+
+    def refuse(self, asked: Asked, refused: Refused) -> RefusalResponse:
+        """Tell of a refusal, and return its answer."""
+        self._tell(asked, refused)
+        return RefusalResponse(self._answerer, refusal_for(refused.reason), query_was_used=asked.query_was_used)
+
+    async def passes_still(self, asked: Asked, known: Known) -> bool:
+        """Tell whether a key that was let in would be let in now. Raises `StoreUnavailable` if that cannot be told."""
+        return await self._authenticator.passes_still(known, asked.address)
+
+    def _tell(self, asked: Asked, decision: Decision) -> None:
+        """Tell the log and the observer what was decided, if there is anything to tell."""
+        if self._observer is None and not self._journal.is_concerned(decision):
+            return
+        event = Event(
+            decision=decision,
+            type=asked.type,
+            method=asked.method,
+            path=loggable_path(asked.path, self.store.keyring.prefixes),
+            address=asked.address,
+            sources=asked.sources,
+        )
         self._journal.record(event)
         if self._observer is not None:
             try:
@@ -261,56 +327,10 @@ class KeyGuard(metaclass=ReportedAtStartup):
                 self._journal.trouble("the observer failed", problem, unexpected=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Request:
-    """What is kept of a request while the app runs: nothing of a key."""
-
-    scope: Scope
-    address: IPAddress | None
-    sources: tuple[Source, ...]
-    query_was_used: bool
-    store: KeyStore
-    answerer: Answerer
-    tell_observer: Observer
-
-    def tell(self, decision: Decision) -> None:
-        """Tell the log and the observer what was decided."""
-        self.tell_observer(
-            Event(
-                decision=decision,
-                type=self.scope["type"],
-                method=self.scope.get("method"),
-                path=loggable_path(self.scope["path"], self.store.keyring.prefixes),
-                address=self.address,
-                sources=self.sources,
-            )
-        )
-
-    def refuse(self, refused: Refused) -> RefusalResponse:
-        """Tell of the refusal, and return its answer."""
-        self.tell(refused)
-        return RefusalResponse(self.answerer, refusal_for(refused.reason), query_was_used=self.query_was_used)
-
-    def access(self, decision: Allowed | Anonymous, facts: Facts) -> Access:
-        """Return what the app learns of how the request was let in."""
-        key = decision.key if isinstance(decision, Allowed) else None
-        return Access(
-            rule=decision.rule,
-            key_id=key.id if key is not None else None,
-            key_name=key.name if key is not None else None,
-            source=self.sources[0] if key is not None else None,
-            sources=self.sources,
-            decision=decision,
-            facts=facts,
-            store=self.store,
-            refuse=lambda reason: self.refuse(Refused(rule=Rule.REQUIRE, reason=reason, key=key)),
-        )
-
-
 _PORT = ("keyring", "concurrency", "is_open", "open", "close", "find", "find_owner", "upgrade")
 
 
-def _check(*, policy: object, store: object, strip: object, trusted_hops: object, clock: object) -> None:
+def _check(*, policy: object, store: object, trusted_hops: object, clock: object) -> None:
     # What was given is named by its type: a store's URL, for one, has a password in it.
     if not isinstance(policy, Policy):
         raise ConfigurationError(f"policy is a keyguard.Policy; not {type(policy).__name__}")
@@ -322,11 +342,25 @@ def _check(*, policy: object, store: object, strip: object, trusted_hops: object
             "store is a store of keys, such as SQLStore(...) or MemoryStore(), with all members of keyguard.ports."
             f"KeyStore; {type(store).__name__} has no {missing[0]!r}"
         )
-    require_bool("strip", strip)
     if isinstance(trusted_hops, bool) or not isinstance(trusted_hops, int) or trusted_hops < 0:
         raise ConfigurationError(f"trusted_hops is the number of proxies, 0 or more; not {trusted_hops!r}")
     if not callable(clock) or not isinstance(now := clock(), datetime) or now.tzinfo is None:
         raise ConfigurationError("clock is a function that returns an aware datetime, such as datetime.now(UTC)")
+
+
+def _check_freshness(*, cache_size: object, freshness: object, max_staleness: object, recheck: object) -> None:
+    if isinstance(cache_size, bool) or not isinstance(cache_size, int) or cache_size < 0:
+        raise ConfigurationError(f"cache_size is the number of keys that are remembered, 0 or more; not {cache_size!r}")
+    if freshness not in ("auto", "strict"):
+        raise ConfigurationError(f"freshness is 'auto' or 'strict'; not {freshness!r}")
+    if max_staleness is not None and not _is_positive(max_staleness):
+        raise ConfigurationError(f"max_staleness is a number of seconds above 0, or None; not {max_staleness!r}")
+    if not _is_positive(recheck):
+        raise ConfigurationError(f"recheck is a number of seconds above 0; not {recheck!r}")
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
 
 
 def _check_hooks(**hooks: object) -> None:
@@ -340,31 +374,3 @@ def _check_hooks(**hooks: object) -> None:
 async def _answer_of(identify: Identify, scope: Scope) -> Principal | None:
     answer = identify(scope)
     return await answer if inspect.isawaitable(answer) else answer
-
-
-class _Outgoing:
-    """What the app sends, until there is another answer."""
-
-    def __init__(self, send: Send, answers: list[ASGIApp]) -> None:
-        self._send = send
-        self._answers = answers
-        self.has_begun = False
-
-    async def __call__(self, message: Message) -> None:
-        """Send, or drop what comes too late."""
-        if not self._answers:
-            self.has_begun = True
-            await self._send(message)
-
-
-def _without_referrer(send: Send) -> Send:
-    """Ask the browser not to send the address on as a referrer: it holds a key."""
-
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = list(message.get("headers", ()))
-            if not any(name.lower() == b"referrer-policy" for name, _ in headers):
-                message = {**message, "headers": [*headers, (b"referrer-policy", b"no-referrer")]}
-        await send(message)
-
-    return sending

@@ -15,6 +15,7 @@ from keyguard.settings import PathRule, Policy, is_canonical, require_bool
 __all__ = ["Rules"]
 
 _WEBSOCKET = ("websocket", None)
+_REQUIRED = Requirement.REQUIRED  # Its class looks its members up by a function in Python 3.11.
 
 
 class Rules:
@@ -43,6 +44,7 @@ class Rules:
             (Requirement.EXEMPT, _by_kind(policy.exempt_rules, base)),
             (Requirement.OPTIONAL, _by_kind(policy.optional_rules, base)),
         )
+        self._any = _by_kind(policy.exempt_rules + policy.optional_rules, base)
 
     def requirement(
         self,
@@ -55,9 +57,11 @@ class Rules:
     ) -> Requirement:
         """Return what a request asks, from its scope as the server made it; `REQUIRED` unless all is as it must be."""
         kind = (type, method if type == "http" else None)
+        exact, subtrees = self._any.get(kind, _NOTHING)
+        if path not in exact and not path.startswith(subtrees):
+            return _REQUIRED  # The cheap test comes first: most requests end here.
         for requirement, listed in self._listed:  # Exempt before optional.
             exact, subtrees = listed.get(kind, _NOTHING)
-            # The cheap test comes first: most requests end here.
             if path in exact or path.startswith(subtrees):
                 return requirement if self._is_as_listed(path, raw_path, root_path) else Requirement.REQUIRED
         return Requirement.REQUIRED

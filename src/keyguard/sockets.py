@@ -1,0 +1,124 @@
+"""An open WebSocket that a key has let in: checked again, and closed when the key is no longer good."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from keyguard.answers import POLICY_VIOLATION
+from keyguard.errors import StoreUnavailable
+
+__all__ = ["TRY_AGAIN_LATER", "ConnectionRevoked", "OpenSocket"]
+
+TRY_AGAIN_LATER = 1013
+"""The close code, of IANA's registry, for a connection whose key cannot be checked at the moment."""
+
+_ENDS = {"websocket.close", "websocket.http.response.start"}
+
+
+class ConnectionRevoked(OSError):
+    """Raised where an app sends into a connection that was closed because its key is no longer good.
+
+    The ASGI specification asks for an `OSError` where a connection is gone; frameworks turn it into their own word for
+    that, Starlette into `WebSocketDisconnect`.
+    """
+
+
+class OpenSocket:
+    """Stands between a server and an app, for one connection.
+
+    Args:
+        receive: the server's.
+        send: the server's.
+        still_valid: tells whether the key is still good; may raise `StoreUnavailable`.
+        recheck: seconds after which it is asked, whatever the connection does.
+        sleep: waits for a number of seconds.
+    """
+
+    def __init__(
+        self,
+        receive: Receive,
+        send: Send,
+        *,
+        still_valid: Callable[[], Awaitable[bool]],
+        recheck: float,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._receive = receive
+        self._send = send
+        self._still_valid = still_valid
+        self._recheck = recheck
+        self._sleep = sleep
+        self._is_over = False
+        self._code: int | None = None
+        self._waiting: asyncio.Future[Message] | None = None
+
+    async def run(self, app: ASGIApp, scope: Scope) -> None:
+        """Run the app over the connection."""
+        watch = asyncio.create_task(self._watch())
+        try:
+            await app(scope, self.receive, self.send)
+        finally:
+            self._is_over = True
+            watch.cancel()
+            await asyncio.wait({watch})
+
+    async def receive(self) -> Message:
+        """Return the next message, a disconnect if the key is no longer good."""
+        message = await self._next()
+        if message["type"] == "websocket.disconnect":
+            self._is_over = True
+        elif message["type"] == "websocket.receive" and not await self._is_good():
+            return self._disconnect()
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a message. Raises `ConnectionRevoked` if the key is no longer good."""
+        if self._code is not None:
+            raise ConnectionRevoked("the key that has opened this connection is no longer good")
+        if message["type"] in _ENDS:
+            self._is_over = True
+        await self._send(message)
+
+    async def _next(self) -> Message:
+        """Wait for the next message, or until the connection is closed from here."""
+        if self._code is not None:
+            return self._disconnect()
+        waiting = self._waiting = asyncio.ensure_future(self._receive())
+        try:
+            await asyncio.wait({waiting})
+        except asyncio.CancelledError:
+            waiting.cancel()
+            raise
+        return self._disconnect() if waiting.cancelled() else waiting.result()
+
+    async def _watch(self) -> None:
+        while not self._is_over:
+            await self._sleep(self._recheck)
+            await self._is_good()
+
+    async def _is_good(self) -> bool:
+        """Ask whether the key is still good; close the connection if it is not."""
+        if self._is_over:
+            return self._code is None
+        code = POLICY_VIOLATION
+        try:
+            if await self._still_valid():
+                return True
+        except StoreUnavailable:
+            code = TRY_AGAIN_LATER
+        if not self._is_over:
+            await self._close(code)
+        return False
+
+    async def _close(self, code: int) -> None:
+        self._is_over = True
+        self._code = code
+        if self._waiting is not None:
+            self._waiting.cancel()
+        with contextlib.suppress(Exception):  # Where that fails the connection is gone already.
+            await self._send({"type": "websocket.close", "code": code, "reason": ""})
+
+    def _disconnect(self) -> Message:
+        return {"type": "websocket.disconnect", "code": self._code or POLICY_VIOLATION, "reason": ""}
