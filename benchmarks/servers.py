@@ -1,6 +1,7 @@
 """The databases that are measured: SQLite files, and a PostgreSQL server of our own."""
 
 import importlib.util
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["Missing", "postgres_server"]
+__all__ = ["Missing", "postgres_server", "version_of_postgres"]
 
 
 class Missing(Exception):
@@ -37,3 +38,13 @@ def postgres_server() -> Iterator[Any]:
         except postgres.Missing as missing:
             raise Missing(str(missing)) from None
         yield server
+
+
+def version_of_postgres() -> str | None:
+    """Return the name and version of the PostgreSQL server that `postgres_server` starts, None if there is none."""
+    postgres = _tests_module("postgres")
+    try:
+        command = [postgres.programs() / "postgres", "--version"]
+    except postgres.Missing:
+        return None
+    return f"PostgreSQL {subprocess.check_output(command, text=True).split()[2]}"

@@ -1,0 +1,59 @@
+"""Runs all benchmarks, one after the other: `python -m benchmarks [--quick] [name ...]`.
+
+All of them, and not quick, they also write the table of the manual, `benchmarks/results.md`.
+"""
+
+import argparse
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import checks, effect, scale, served, stalls
+from benchmarks.report import Section, as_markdown, as_text
+from benchmarks.servers import Missing, version_of_postgres
+
+RESULTS = Path(__file__).with_name("results.md")
+
+BENCHMARKS: dict[str, Callable[..., Section]] = {
+    "checks": checks.section,
+    "served": served.section,
+    "effect": effect.section,
+    "scale": scale.section,
+    "stalls": stalls.section,
+}
+
+
+def _servers() -> list[str]:
+    """Return the programs beside Python that were measured, or measured with."""
+    found = [version_of_postgres()]
+    if wrk := shutil.which("wrk"):
+        said = subprocess.run([wrk, "-v"], capture_output=True, text=True, check=False).stdout.split()
+        found.append(f"wrk {said[1]}")
+    return [each for each in found if each]
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"any of {', '.join(BENCHMARKS)}; all if none")
+    parser.add_argument("--quick", action="store_true", help="seconds instead of minutes, and nothing is written")
+    options = parser.parse_args()
+    if unknown := set(options.names) - BENCHMARKS.keys():
+        parser.error(f"there is no benchmark {min(unknown)!r}, only {', '.join(BENCHMARKS)}")
+    sections = []
+    for name, run in BENCHMARKS.items():
+        if name in options.names or not options.names:
+            try:
+                sections.append(run(quick=options.quick))
+            except Missing as missing:
+                print(f"\n{name} is left out: {missing}")
+            else:
+                print(as_text(sections[-1]), flush=True)
+    if not options.names and not options.quick:
+        RESULTS.write_text(as_markdown(sections, servers=_servers()), "utf-8")
+        print(f"\nwritten to {RESULTS}")
+
+
+if __name__ == "__main__":
+    main()
