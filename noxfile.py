@@ -103,6 +103,13 @@ def histories(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure what Keyguard costs, beside others, and write the manual's tables; `-- --quick` takes a minute."""
+    session.install("-e", ".[fastapi,migrations]", *group("bench"))
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(default=False)
 def mutants(session: nox.Session) -> None:
     """Change the pure files in every small way and demand that a test notices each change."""
     session.install("-e", ".[fastapi,migrations]", *group("test"), *group("mutants"))

@@ -113,13 +113,13 @@ async def measure(
             for scope in ready.scopes(3):
                 if (status := await status_of(ready.app, scope)) != ready.status:
                     raise RuntimeError(f"{contestant.name} answers {status} instead of {ready.status}")
+        stack.callback(gc.unfreeze)
         end = time.monotonic() + seconds
         order = list(entered.items())
         while time.monotonic() < end if rounds is None else len(times[order[0][0]]) < rounds:
             random.shuffle(order)
             for name, ready in order:
                 times[name].append(await _turn(ready, requests))
-        gc.unfreeze()
     return Run(contestants=taking_part, seconds=times)
 
 

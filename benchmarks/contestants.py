@@ -4,8 +4,8 @@ import itertools
 import logging
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -46,6 +46,7 @@ __all__ = [
     "memory_store",
     "new_key",
     "postgres_store",
+    "silence",
     "sqlite_store",
     "url_of",
 ]
@@ -234,11 +235,21 @@ def url_of(store: KeyRegistry) -> URL:
     return url
 
 
+@contextmanager
+def silence() -> Iterator[None]:
+    """Let the `keyguard` logger write nothing: whoever measures wants to read the table."""
+    logger = logging.getLogger("keyguard")
+    before = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [logging.NullHandler()], False
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = before
+
+
 @asynccontextmanager
 async def guarding(store: KeyRegistry, **options: Any) -> AsyncIterator[Starlette]:
     """Return the app with `KeyGuard` in front."""
-    logger = logging.getLogger("keyguard")
-    logger.handlers, logger.propagate = [logging.NullHandler()], False  # Whoever measures wants to read the table.
     app = bare_app()
     guards: list[KeyGuard] = []
 
@@ -247,9 +258,10 @@ async def guarding(store: KeyRegistry, **options: Any) -> AsyncIterator[Starlett
         return guards[-1]
 
     app.add_middleware(guard)
-    yield app
-    for each in guards:
-        await each.aclose()
+    with silence():
+        yield app
+        for each in guards:
+            await each.aclose()
 
 
 @asynccontextmanager
@@ -300,7 +312,7 @@ async def _unknown_keys(store: KeyRegistry) -> Scopes:  # noqa: ARG001 Like its 
     return in_turn([new_key() for _ in range(4 * COLD_CACHE)])
 
 
-COLD_CACHE = 32
+COLD_CACHE = 8
 """A cache so small that each of the keys that come in turn has been forgotten when it comes again."""
 
 

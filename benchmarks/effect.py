@@ -25,7 +25,7 @@ from sqlalchemy import URL, make_url
 
 from benchmarks.contestants import bare_app
 from benchmarks.report import Section, Verdict, as_text, duration
-from benchmarks.servers import Missing, postgres_server
+from benchmarks.servers import ROOT, Missing, postgres_server
 from benchmarks.traffic import requests_with, status_of
 from keyguard import KeyGuard, lifecycle
 from keyguard.ports import KeyRegistry
@@ -89,7 +89,7 @@ async def workers(url: str, count: int) -> AsyncIterator[list[asyncio.subprocess
     """Start the worker processes."""
     command = (sys.executable, "-m", "benchmarks.effect", "work", url)
     pipe = asyncio.subprocess.PIPE
-    started = [await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe) for _ in range(count)]
+    started = [await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, cwd=ROOT) for _ in range(count)]
     try:
         yield started
     finally:

@@ -27,7 +27,7 @@ import uvicorn
 
 from benchmarks.contestants import EVERY_RULE, bare_app
 from benchmarks.report import Section, as_text, duration
-from benchmarks.servers import Missing, postgres_server
+from benchmarks.servers import ROOT, Missing, postgres_server
 from benchmarks.traffic import PATH
 from keyguard import KeyGuard, lifecycle
 from keyguard.keys import ENTROPY_BYTES, from_entropy
@@ -99,7 +99,8 @@ def _free_port() -> int:
 def serving(store: str, entropy: bytes) -> Iterator[int]:
     """Serve an app with uvicorn; return its port when it answers."""
     port = _free_port()
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.served", "serve", store, f"{port}", entropy.hex()])
+    command = [sys.executable, "-m", "benchmarks.served", "serve", store, f"{port}", entropy.hex()]
+    process = subprocess.Popen(command, cwd=ROOT)
     try:
         _wait_for(port, process)
         yield port

@@ -9,7 +9,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["Missing", "postgres_server", "version_of_postgres"]
+__all__ = ["ROOT", "Missing", "postgres_server", "version_of_postgres"]
+
+
+ROOT = Path(__file__).parents[1]
+"""Where `python -m benchmarks` is at home."""
 
 
 class Missing(Exception):
@@ -18,7 +22,7 @@ class Missing(Exception):
 
 def _tests_module(name: str) -> ModuleType:
     """Return a module that stands beside the tests, which are no package."""
-    path = Path(__file__).parents[1] / "tests" / f"{name}.py"
+    path = ROOT / "tests" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"keyguard_tests_{name}", path)
     if spec is None or spec.loader is None:
         raise Missing(f"{path} is not there")

@@ -7,11 +7,10 @@ shortest stall is reported, beside the median and the same without any hashing.
 """
 
 import asyncio
-import logging
 import time
 from statistics import median
 
-from benchmarks.contestants import bare_app, new_key
+from benchmarks.contestants import bare_app, new_key, silence
 from benchmarks.report import Section, Verdict, as_text, duration
 from benchmarks.traffic import requests_with, status_of
 from keyguard import KeyGuard, lifecycle
@@ -62,17 +61,17 @@ async def _stall_of_nothing(seconds: float) -> float:
 
 async def measure(runs: int) -> Section:
     """Return the stalls of so many runs."""
-    logging.getLogger("keyguard").setLevel(logging.ERROR)  # Whoever measures wants to read the table.
     store = MemoryStore(keyring=Keyring(hasher=Argon2Hasher(), peppers=[new_key().encode()]))
     await lifecycle.add_owner(store, "ada", id="ada")
     guard = KeyGuard(bare_app(), store=store)
     stalls, idle, took = [], [], []
-    for _ in range(runs):
-        stall, seconds = await _stall_under_hashing(store, guard)
-        stalls.append(stall)
-        took.append(seconds)
-        idle.append(await _stall_of_nothing(seconds))
-    await guard.aclose()
+    with silence():
+        for _ in range(runs):
+            stall, seconds = await _stall_under_hashing(store, guard)
+            stalls.append(stall)
+            took.append(seconds)
+            idle.append(await _stall_of_nothing(seconds))
+        await guard.aclose()
     rows = [
         [f"{AT_ONCE} Argon2 checks at once", *map(duration, (min(stalls), median(stalls), max(stalls)))],
         ["nothing, for as long", *map(duration, (min(idle), median(idle), max(idle)))],
