@@ -365,7 +365,7 @@ async def test_known_facts_are_not_gathered_again():
     """Facts that another guard has gathered are judged by this policy, without asking the store."""
     outer, inner = await Guarded().with_key(), Guarded(Policy())
     facts = (await outer.ask(outer.key)).facts
-    judged = await inner.ask(known=facts)
+    judged = await inner.ask(gathered=facts)
     assert judged.decision.rule is Rule.KEY
     assert judged.facts == facts
     assert inner.store.asked == []
@@ -375,7 +375,7 @@ async def test_known_facts_do_not_matter_on_an_exempt_path():
     """On an exempt path known facts are not looked at."""
     guarded = await Guarded().with_key()
     facts = (await guarded.ask(guarded.key)).facts
-    judged = await guarded.ask(requirement=EXEMPT, known=facts)
+    judged = await guarded.ask(requirement=EXEMPT, gathered=facts)
     assert (judged.decision, judged.facts) == (Anonymous(rule=Rule.EXEMPT), Facts(address=HERE))
 
 
@@ -420,7 +420,7 @@ async def test_an_auto_login_user_who_cannot_be_read(problem):
 async def test_a_store_that_hangs_is_an_outage():
     """A store that does not answer within the deadline is an outage, and the request is answered then."""
     guarded = await Guarded().with_key()
-    guarded.authenticator._admission = Admission(at_once=1, seconds=0.01)
+    guarded.authenticator._reader._admission = Admission(at_once=1, seconds=0.01)
     await guarded.authenticator.open()
     guarded.store.hangs = True
     assert (await guarded.ask(guarded.key)).decision == OUTAGE
@@ -440,8 +440,9 @@ async def test_a_store_that_comes_back_is_asked_again():
 
 
 async def test_no_more_is_asked_than_the_store_can_serve():
-    """A store is asked no more at once than it says that it can serve."""
+    """A store is asked no more at once than it says that it can serve, and so much is used."""
     guarded = await Guarded().with_key()
+    keys = [(await lifecycle.issue(guarded.store, guarded.root)).key.reveal() for _ in range(20)]
     guarded.store.concurrency = 2
     guarded.make_new()
     busy, most = 0, 0
@@ -454,8 +455,16 @@ async def test_no_more_is_asked_than_the_store_can_serve():
         busy -= 1
 
     guarded.store.find = find
-    await asyncio.gather(*[guarded.ask(guarded.key) for _ in range(20)])
+    await asyncio.gather(*[guarded.ask(key) for key in keys])
     assert most == 2
+
+
+async def test_many_at_once_with_one_key_are_one_read():
+    """Requests that bring the same key at the same time share one read, and each gets the answer."""
+    guarded = await Guarded().with_key()
+    judged = await asyncio.gather(*[guarded.ask(guarded.key) for _ in range(20)])
+    assert {each.decision.rule for each in judged} == {Rule.KEY}
+    assert guarded.store.asked == ["open", "find"]
 
 
 async def test_a_cancelled_request_stays_cancelled():
@@ -487,23 +496,23 @@ class Patient:
 async def test_a_request_has_one_deadline():
     """A request that asks the store twice, for a key and then for the auto-login user, has the time of one."""
     guarded = await Guarded(OPEN_TO_ALL).with_key()
-    guarded.authenticator._admission = Patient()
+    guarded.authenticator._reader._admission = Patient()
     assert (await guarded.ask(from_entropy("kg", bytes(48)).reveal())).decision.rule is Rule.SKIP_AUTH
     assert guarded.store.asked == ["open", "find", "find_owner"]
-    assert guarded.authenticator._admission.given == [1, 1]
+    assert guarded.authenticator._reader._admission.given == [1, 1]
 
 
 async def test_the_apps_own_sign_in_takes_its_own_time():
     """The time that the app's own sign-in took is not taken from what the store has."""
     guarded = await Guarded(OPEN_TO_ALL).with_key()
-    guarded.authenticator._admission = Patient()
+    guarded.authenticator._reader._admission = Patient()
 
     async def nobody():
         return None
 
     assert isinstance((await guarded.ask(identify=nobody)).decision, Allowed)
     assert guarded.store.asked == ["open", "find_owner"]
-    assert guarded.authenticator._admission.given == [2]
+    assert guarded.authenticator._reader._admission.given == [2]
 
 
 # --- opening and closing ----------------------------------------------------------------------------------------
@@ -567,7 +576,7 @@ async def test_opening_says_why_it_fails(problem):
 
 async def open_slowly(guarded):
     """Have the store take longer to open than anybody waits."""
-    guarded.authenticator._admission = Admission(at_once=1, seconds=0.01)
+    guarded.authenticator._reader._admission = Admission(at_once=1, seconds=0.01)
     guarded.store.hangs = True
     with pytest.raises(StoreUnavailable, match=r"did not answer within 0\.01 s"):
         await guarded.authenticator.open()
@@ -605,8 +614,8 @@ async def test_why_a_slow_opening_failed_is_in_the_log(caplog, problem):
 async def test_an_opening_that_hangs_is_given_up_at_last():
     """A store that hangs as it is opened is opened anew after a minute; one that then answers goes on."""
     guarded = await Guarded().with_key()
-    assert guarded.authenticator._opening_seconds == 60
-    guarded.authenticator._opening_seconds = 0.01
+    assert guarded.authenticator._reader._opening_seconds == 60
+    guarded.authenticator._reader._opening_seconds = 0.01
     guarded.store.hangs = True
     with pytest.raises(StoreUnavailable, match=r"did not answer within 0\.01 s"):
         await guarded.authenticator.open()
@@ -630,12 +639,12 @@ async def test_closing_ends_an_opening():
 async def test_a_store_that_hangs_does_not_hold_up_the_end(caplog, hangs):
     """A store that hangs at the end is left behind after five seconds, with a line in the log."""
     guarded = await Guarded().with_key()
-    assert guarded.authenticator._closing_seconds == 5
+    assert guarded.authenticator._reader._closing_seconds == 5
     if hangs == "upgrade":
         guarded.store.keyring = Keyring(peppers=[A])
         guarded.make_new()
     await guarded.ask(guarded.key)
-    guarded.authenticator._closing_seconds = 0.01
+    guarded.authenticator._reader._closing_seconds = 0.01
     guarded.store.hangs = True
     await guarded.authenticator.close()
     await settle()
@@ -658,7 +667,7 @@ async def test_an_opening_that_is_ended_with_its_loop_is_no_failure(caplog):
     guarded = await Guarded().with_key()
     await open_slowly(guarded)
     caplog.clear()
-    guarded.authenticator._opening.cancel()
+    guarded.authenticator._reader._opening.cancel()
     await settle()
     assert caplog.records == []
 
@@ -690,7 +699,7 @@ def test_a_loop_that_ends_during_an_opening_does_not_hinder_the_next():
     async def ask():
         return (await guarded.ask(guarded.key)).decision.rule
 
-    left_behind = guarded.authenticator._opening
+    left_behind = guarded.authenticator._reader._opening
     assert asyncio.run(ask()) is Rule.KEY
     for task in (asking, left_behind):
         task.cancel()
@@ -784,9 +793,9 @@ async def test_an_upgrade_that_has_to_wait_does_not_refuse_the_request(caplog):
     guarded = await Guarded(keyring=Keyring(peppers=[A])).with_key()
     guarded.store.keyring = Keyring(peppers=[A], hasher=Argon2Hasher(memory_cost=8, time_cost=1))
     guarded.make_new()
-    guarded.authenticator._digests._slow = SlowHashing(waiting=-1)
+    guarded.authenticator._reader._digests._slow = SlowHashing(waiting=-1)
     assert (await guarded.ask(guarded.key)).decision.rule is Rule.KEY
-    guarded.authenticator._digests._slow = SlowHashing()
+    guarded.authenticator._reader._digests._slow = SlowHashing()
     assert (await guarded.ask(guarded.key)).decision.rule is Rule.KEY
     await guarded.authenticator.close()
     assert (await guarded.store.get_key(guarded.key_id)).verifier.startswith("$argon2id$")
@@ -815,8 +824,8 @@ async def test_an_upgrade_that_takes_too_long_does_not_refuse_the_request(caplog
     hasher = SlowHasher(makes=True)
     guarded.store.keyring = Keyring(peppers=[A], hasher=hasher)
     guarded.make_new()
-    guarded.authenticator._admission = Admission(at_once=1, seconds=0.05)
-    guarded.authenticator._digests._slow = SlowHashing()
+    guarded.authenticator._reader._admission = Admission(at_once=1, seconds=0.05)
+    guarded.authenticator._reader._digests._slow = SlowHashing()
     try:
         assert (await guarded.ask(guarded.key)).decision.rule is Rule.KEY
     finally:
@@ -868,7 +877,7 @@ async def test_a_key_that_somebody_chose_passes():
 async def test_a_wait_for_slow_hashes_that_is_too_long_is_an_outage(caplog):
     """Where too many slow hashes wait, a key that needs one is an outage, and the log says so."""
     guarded = await with_chosen_key(Argon2Hasher(memory_cost=8, time_cost=1))
-    guarded.authenticator._digests._slow = SlowHashing(waiting=-1)
+    guarded.authenticator._reader._digests._slow = SlowHashing(waiting=-1)
     assert (await guarded.ask("my-own-secret")).decision == OUTAGE
     (record,) = caplog.records
     assert record.getMessage() == "a key could not be verified: too many slow hashes wait to be computed"
@@ -879,9 +888,9 @@ async def test_a_slow_hash_that_takes_too_long_is_an_outage(caplog):
     guarded = await with_chosen_key(Argon2Hasher(memory_cost=8, time_cost=1))
     record = await guarded.store.get_key(guarded.key_id)
     guarded.store._keys[guarded.key_id] = replace(record, verifier="slow$")
-    hasher = guarded.authenticator._digests._hasher = SlowHasher(verifies=True)
-    guarded.authenticator._admission = Admission(at_once=1, seconds=0.05)
-    guarded.authenticator._digests._slow = SlowHashing()
+    hasher = guarded.authenticator._reader._digests._hasher = SlowHasher(verifies=True)
+    guarded.authenticator._reader._admission = Admission(at_once=1, seconds=0.05)
+    guarded.authenticator._reader._digests._slow = SlowHashing()
     try:
         assert (await guarded.ask(guarded.key)).decision == OUTAGE
     finally:
@@ -896,7 +905,7 @@ async def test_a_hasher_that_fails_is_an_outage(caplog):
     guarded = await with_chosen_key(Argon2Hasher(memory_cost=8, time_cost=1))
     record = await guarded.store.get_key(guarded.key_id)
     guarded.store._keys[guarded.key_id] = replace(record, verifier="broken$")
-    guarded.authenticator._digests._hasher = BrokenHasher()
+    guarded.authenticator._reader._digests._hasher = BrokenHasher()
     assert (await guarded.ask(guarded.key)).decision == OUTAGE
     assert [record.getMessage() for record in caplog.records] == ["a key could not be verified: MemoryError"]
 

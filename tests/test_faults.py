@@ -48,8 +48,13 @@ def bad(key):
 
 
 async def statuses(guard, key, many=1):
-    """How the guard answers so many requests at once."""
-    answers = await asyncio.gather(*(get(guard, **with_key(key, number)) for number in range(many)))
+    """How the guard answers so many requests with one key at once."""
+    return await statuses_of(guard, [key] * many)
+
+
+async def statuses_of(guard, keys):
+    """How the guard answers requests with these keys at once."""
+    answers = await asyncio.gather(*(get(guard, **with_key(key, number)) for number, key in enumerate(keys)))
     for answer in answers:
         if answer.status == 503:
             assert answer.header("retry-after") == ["1"]
@@ -65,14 +70,20 @@ def in_time():
     assert time.monotonic() - before < PATIENCE
 
 
+async def issued(store, many):
+    """So many new keys of one owner: who brings a key of his own shares no read with others."""
+    owner = (await store.list_owners() or [await lifecycle.add_owner(store, "ada")])[0]
+    return [(await lifecycle.issue(store, owner)).key.reveal() for _ in range(many)]
+
+
 @asynccontextmanager
 async def database(folder, **options):
     """A store in a file, with an owner and a key."""
     store = SQLStore(f"sqlite+aiosqlite:///{folder}/keys.db", **options)
     try:
         await store.create_schema()
-        owner = await lifecycle.add_owner(store, "ada")
-        yield store, (await lifecycle.issue(store, owner)).key.reveal()
+        (key,) = await issued(store, 1)
+        yield store, key
     finally:
         await store.close()
 
@@ -172,24 +183,27 @@ async def test_locked(tmp_path, script, is_open, ask):
 async def test_nothing_piles_up_behind_a_lock(tmp_path):
     """Callers that come and go while the database is locked leave no more work behind than it has connections."""
     async with database(tmp_path) as (store, key):
+        keys = await issued(store, 40)
         guard = guarding(store)
         assert await statuses(guard, key) == {200: 1}
         with locked(READ_MARKS, tmp_path):
             for _ in range(25):
-                requests = [asyncio.create_task(get(guard, **with_key(key))) for _ in range(40)]
+                requests = [asyncio.create_task(get(guard, **with_key(each))) for each in keys]
                 for _ in range(5):
                     await asyncio.sleep(0)
                 for request in requests:
                     request.cancel()
                 await asyncio.wait(requests)
+                for _ in range(5):  # What they shared ends with the last of them, a few turns of the loop later.
+                    await asyncio.sleep(0)
                 assert len(store._database._under_way) <= store.concurrency
-                assert guard._authenticator._admission._present <= store.concurrency
-        assert await statuses(guard, key, 20) == {200: 20}
+                assert guard._authenticator._reader._admission._present <= store.concurrency
+        assert await statuses_of(guard, keys[:20]) == {200: 20}
         assert_nothing_is_held(guard, store)
 
 
 def assert_nothing_is_held(guard, store):
-    assert guard._authenticator._admission._present == 0
+    assert guard._authenticator._reader._admission._present == 0
     assert not store._database._under_way
     assert store._database.engine.pool.checkedout() == 0
 
@@ -224,18 +238,17 @@ class Stuck(MemoryStore):
 async def stuck():
     """A store that hangs, and a key of it; whatever becomes of the test, it is released."""
     store = Stuck()
-    owner = await lifecycle.add_owner(store, "ada")
-    yield store, (await lifecycle.issue(store, owner)).key.reveal()
+    yield store, await issued(store, 300)
     store.released.set()
 
 
 async def test_a_store_that_never_returns(stuck):
     """A find that hangs for ever: 503 at the deadline, no more stuck calls than the store serves at once, recovery."""
-    store, key = stuck
+    store, keys = stuck
     guard = guarding(store)
     for _ in range(2):
         with in_time():
-            requests = [asyncio.create_task(get(guard, **with_key(key))) for _ in range(300)]
+            requests = [asyncio.create_task(get(guard, **with_key(key))) for key in keys]
             refused, waiting = await asyncio.wait(requests, timeout=1)
             # Beyond those that are asked or wait, everybody is turned away at once, long before the deadline.
             assert {request.result().status for request in refused} == {503}
@@ -245,17 +258,30 @@ async def test_a_store_that_never_returns(stuck):
         assert {request.result().status for request in requests} == {503}
         assert (store.calls, store.most_stuck) == (2, 2)
     store.released.set()
-    assert await statuses(guard, key, 60) == {200: 60}
+    assert await statuses_of(guard, keys[:60]) == {200: 60}
     assert store.most_stuck == 2
+
+
+async def test_a_store_that_never_returns_holds_one_place_for_a_key(stuck):
+    """While a find hangs, 300 requests with one key wait for it together: 503 for all at the deadline, one call."""
+    store, (key, *_) = stuck
+    guard = guarding(store)
+    with in_time():
+        assert await statuses(guard, key, 300) == {503: 300}
+    assert store.calls == 1
+    store.released.set()
+    assert await statuses(guard, key, 300) == {200: 300}
+    assert store.calls == 2
 
 
 async def test_a_full_queue_is_503_at_once(stuck):
     """Those who find the queue full do not wait for the deadline; those within it pass."""
-    store, key = stuck
+    store, keys = stuck
     guard = guarding(store)
-    within = [asyncio.create_task(get(guard, **with_key(key))) for _ in range(store.concurrency + WAITING)]
+    places = store.concurrency + WAITING
+    within = [asyncio.create_task(get(guard, **with_key(key))) for key in keys[:places]]
     await asyncio.sleep(0)
-    turned_away = asyncio.create_task(statuses(guard, key, 100))
+    turned_away = asyncio.create_task(statuses_of(guard, keys[places : places + 100]))
     for _ in range(20):  # So many turns of the loop, and no time, are all that it takes.
         await asyncio.sleep(0)
     assert turned_away.done()
@@ -445,12 +471,21 @@ async def test_five_hundred_at_once(tmp_path):
 
 async def test_as_many_as_may_wait_all_pass(tmp_path):
     """Of requests that come at once, as many as the store serves and as may wait get their answer, and the rest 503."""
+    async with database(tmp_path) as (store, _):
+        places = store.concurrency + WAITING
+        keys = await issued(store, 200)
+        for _ in range(10):
+            assert await statuses_of(guarding(store), keys[:places]) == {200: places}  # By a guard that knows none.
+        guard = guarding(store)
+        assert await statuses_of(guard, keys) == {200: places, 503: 200 - places}
+        assert_nothing_is_held(guard, store)
+
+
+async def test_with_one_key_all_pass(tmp_path):
+    """Requests with one key share one read: however many come at once, nobody has to wait for a place."""
     async with database(tmp_path) as (store, key):
         guard = guarding(store)
-        places = store.concurrency + WAITING
-        for _ in range(10):
-            assert await statuses(guard, key, places) == {200: places}
-        assert await statuses(guard, key, 500) == {200: places, 503: 500 - places}
+        assert await statuses(guard, key, 500) == {200: 500}
         assert_nothing_is_held(guard, store)
 
 
@@ -540,11 +575,15 @@ async def test_made_up_secrets_cost_no_hash(chosen):
 
 
 async def test_slow_hashes_are_few_and_beside_the_loop(chosen):
-    """60 first uses of one key at once: nine hash or wait, the rest get 503 at once, and the loop goes on meanwhile."""
+    """60 first uses of 60 keys at once: nine hash or wait, the rest get 503 at once, and the loop goes on meanwhile."""
     store, hasher = chosen
-    guard, key = guarding(store), "team-CorrectHorseBattery"
+    (owner,) = await store.list_owners()
+    keys = [f"team-CorrectHorseBattery{chr(65 + number % 26)}{chr(65 + number // 26)}" for number in range(60)]
+    for key in keys:
+        await lifecycle.adopt(store, owner, key)
+    guard = guarding(store)
     hasher.released.clear()
-    requests = [asyncio.create_task(get(guard, **with_key(key))) for _ in range(60)]
+    requests = [asyncio.create_task(get(guard, **with_key(key))) for key in keys]
     turned_away, waiting = await asyncio.wait(requests, timeout=0.5)
     assert Counter(request.result().status for request in turned_away) == {503: 51}
     assert len(waiting) == 9
@@ -553,11 +592,24 @@ async def test_slow_hashes_are_few_and_beside_the_loop(chosen):
     assert hasher.verified == 1  # One thread: the other eight have not begun.
     hasher.released.set()
     assert {answer.status for answer in await asyncio.gather(*waiting)} == {200}
-    assert hasher.verified <= 9
+    assert hasher.verified == 9
 
-    before = hasher.verified
-    assert await statuses(guard, key, 60) == {200: 60}
-    assert hasher.verified == before  # What was verified once is remembered.
+    passed = [key for key, request in zip(keys, requests, strict=True) if request in waiting]
+    assert await statuses_of(guard, passed * 10) == {200: 90}
+    assert hasher.verified == 9  # What was verified once is remembered.
+
+
+async def test_one_slow_hash_for_all_who_bring_the_key(chosen):
+    """60 first uses of one key at once cost one slow hash, and all pass."""
+    store, hasher = chosen
+    guard, key = guarding(store), "team-CorrectHorseBattery"
+    hasher.released.clear()
+    requests = [asyncio.create_task(get(guard, **with_key(key, number))) for number in range(60)]
+    answered, _ = await asyncio.wait(requests, timeout=0.2)
+    assert not answered
+    hasher.released.set()
+    assert {answer.status for answer in await asyncio.gather(*requests)} == {200}
+    assert hasher.verified == 1
 
 
 async def test_callers_that_go_away_leave_no_hashes_behind(chosen):
