@@ -5,12 +5,12 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any
 
-__all__ = ["FAILURES", "Connection", "LoopConnection", "connect"]
+__all__ = ["FAILURES", "LoopConnection", "connect"]
 
 asyncpg: Any = import_module("asyncpg")
 
@@ -19,30 +19,6 @@ FAILURES: tuple[type[Exception], ...] = (asyncpg.PostgresError, asyncpg.Interfac
 
 _OF_SQLALCHEMY = ("prepared_statement_cache_size", "prepared_statement_name_func")
 """What a URL can hold that is not for asyncpg."""
-
-
-class Connection(Protocol):
-    """What is used of an `asyncpg.Connection`, which has no types."""
-
-    async def execute(self, query: str, *args: object) -> str:
-        """Execute a statement."""
-        ...
-
-    async def fetchrow(self, query: str, *args: object) -> Any:  # noqa: ANN401 A record, or None.
-        """Return the first row."""
-        ...
-
-    async def add_listener(self, channel: str, callback: Callable[..., None]) -> None:
-        """Have each notification on a channel told to `callback`: connection, process, channel, payload."""
-        ...
-
-    def add_termination_listener(self, callback: Callable[..., None]) -> None:
-        """Have the end of the connection told to `callback`."""
-        ...
-
-    def terminate(self) -> None:
-        """Close the connection at once, whatever it is doing."""
-        ...
 
 
 class LoopConnection(asyncpg.Connection):  # type: ignore[misc] # Its types are unknown.
@@ -82,8 +58,8 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-async def connect(arguments: Mapping[str, Any], seconds: float) -> Connection:
+async def connect(arguments: Mapping[str, Any], seconds: float) -> Any:  # noqa: ANN401 An `asyncpg.Connection`.
     """Return a new connection, within so many seconds; SQLAlchemy makes the arguments of a URL."""
     chosen = {name: value for name, value in arguments.items() if name not in _OF_SQLALCHEMY}
     chosen |= {"timeout": seconds, "connection_class": LoopConnection}
-    return cast("Connection", await asyncpg.connect(**chosen))
+    return await asyncpg.connect(**chosen)
