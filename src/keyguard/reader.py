@@ -15,7 +15,7 @@ from keyguard.loops import is_under_way_here
 from keyguard.model import Auth, Facts, Found, KeyRecord, Owner
 from keyguard.policy import judge
 from keyguard.ports import KeyStore
-from keyguard.usage import Upgrade, Upgrades
+from keyguard.usage import Upgrade, Uses
 
 __all__ = ["Reader"]
 
@@ -39,7 +39,7 @@ class Reader:
         self._admission = Admission(at_once=store.concurrency)
         self._flights = Flights(token)
         self._opening_seconds = 60.0  # After that an opening that hangs is given up, and tried again.
-        self._upgrades = Upgrades(store)
+        self._uses = Uses(store)
         self._closing_seconds = 5.0
         self._opening: asyncio.Task[None] | None = None
         self._joined = 0
@@ -94,7 +94,7 @@ class Reader:
         if self._opening is not None and is_under_way_here(self._opening):
             self._opening.cancel()
             await asyncio.wait({self._opening})
-        await self._upgrades.close()
+        await self._uses.close()
         if self._opened_here:
             self._opened_here = False
             await self._store.close()
@@ -105,9 +105,12 @@ class Reader:
         """Return until when a request that comes now may take, all its reads together, by the running loop's clock."""
         return self._admission.deadline()
 
-    async def find_owner(self, name: str, deadline: float) -> Owner | None:
-        """Return the owner called `name`. Raises `StoreUnavailable`."""
-        return await self._ask(lambda: self._store.find_owner(name), deadline)
+    async def find_owner(self, name: str, deadline: float | None = None) -> Owner | None:
+        """Return the owner called `name`. Raises `StoreUnavailable`.
+
+        `deadline` is that of a request which has read something already; without it, it begins now.
+        """
+        return await self._ask(lambda: self._store.find_owner(name), deadline or self.deadline())
 
     async def find(self, name: bytes, key: Plaintext, deadline: float) -> Known | None:
         """Return what is known of a key, None if no row of the store verifies it. Raises `StoreUnavailable`.
@@ -162,7 +165,7 @@ class Reader:
         """Note an upgrade if one is due. The key is good: nothing that goes wrong here refuses the request."""
         try:
             is_current = self._digests.are_current(key, lookup=record.lookup, verifier=record.verifier)
-            if is_current or self._upgrades.is_noted(record.id):
+            if is_current or self._uses.upgrades.is_noted(record.id):
                 return
             async with asyncio.timeout_at(deadline):
                 lookup, verifier = await self._digests.make(key)
@@ -171,7 +174,7 @@ class Reader:
         except Exception as problem:  # noqa: BLE001 As the docstring says; a hasher may be the app's own.
             self._journal.trouble("a digest could not be upgraded", problem, unexpected=True)
             return
-        self._upgrades.note(
+        self._uses.upgrades.note(
             Upgrade(key_id=record.id, verifier=record.verifier, new_lookup=lookup, new_verifier=verifier)
         )
 

@@ -11,6 +11,7 @@ from operator import attrgetter
 from keyguard.errors import Conflict, NotFound
 from keyguard.model import Found, KeyRecord, Owner
 from keyguard.settings import Keyring
+from keyguard.stores._counting import CountsInMemory
 from keyguard.stores._text import check_storable
 
 __all__ = ["MemoryStore"]
@@ -24,7 +25,7 @@ def _is_one_of_several() -> bool:
     return (workers.isdecimal() and int(workers) > 1) or multiprocessing.parent_process() is not None
 
 
-class MemoryStore:
+class MemoryStore(CountsInMemory):
     """A `keyguard.ports.KeyRegistry` that forgets everything when the process ends, and that no other process sees.
 
     Each worker of a server has a store of its own, where a key that another worker revoked goes on working. So opening
@@ -41,6 +42,7 @@ class MemoryStore:
     """No read waits for another."""
 
     def __init__(self, *, keyring: Keyring = Keyring()) -> None:  # noqa: B008 A frozen value is safe to share.
+        super().__init__()
         self.keyring = keyring
         self.is_open: bool = False
         self._owners: dict[str, Owner] = {}

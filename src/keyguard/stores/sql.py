@@ -4,7 +4,7 @@ Each method is one short transaction: a read is one statement, a write touches t
 ever written back that was read before.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -29,7 +29,7 @@ from sqlalchemy.exc import IntegrityError
 
 from keyguard.errors import Conflict, NotFound, NotSupported, StoreUnavailable
 from keyguard.loops import Places
-from keyguard.model import Found, KeyRecord, Owner
+from keyguard.model import Found, KeyRecord, Owner, Usage
 from keyguard.settings import Keyring
 from keyguard.stores._database import Database
 from keyguard.stores._owners import OWN_OWNERS, Owners, UserTable, owner_of
@@ -39,6 +39,7 @@ from keyguard.stores._sqlite_revision import SQLiteRevision
 from keyguard.stores._tables import Tables
 from keyguard.stores._text import check_storable, is_storable
 from keyguard.stores._triggers import Triggers, triggers_for, warn_of_missing
+from keyguard.stores._uses import record, selects, usage_of
 from keyguard.stores._vouchers import CountingVoucher, NoVoucher, Voucher
 
 __all__ = ["SQLStore", "UserTable"]
@@ -189,7 +190,7 @@ class SQLStore:
             .values(lookup=new_lookup, verifier=new_verifier)
         )
         try:
-            return await self._write(lambda connection: _change(connection, statement) == 1)
+            return await self._write(lambda connection: _change(connection, statement) == 1, is_heard_of=False)
         except Conflict:
             return False
 
@@ -332,15 +333,31 @@ class SQLStore:
 
         return change
 
+    # --- uses ---
+
+    async def record_uses(self, uses: Mapping[str, Usage], *, worker: str, sequence: int) -> None:
+        """Add `uses`, by key id, to what is known, unless this batch of this worker was added already."""
+
+        def add(connection: Connection) -> None:
+            record(connection, self._schema, uses, worker=worker, sequence=sequence)
+
+        await self._write(add, is_heard_of=False)
+
+    async def get_uses(self, key_ids: Collection[str]) -> Mapping[str, Usage]:
+        """Return what is known of the uses of these keys; one that was never used is left out."""
+        rows = [row for statement in selects(self._schema, key_ids) for row in await self._read(statement)]
+        return {row.key_id: usage_of(row) for row in rows}
+
     # --- the database, opened at the first need ---
 
     async def _read(self, statement: Select[Any], parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         await self._ready()
         return await self._database.read(statement, parameters)
 
-    async def _write(self, change: Callable[[Connection], _T]) -> _T:
+    async def _write(self, change: Callable[[Connection], _T], *, is_heard_of: bool = True) -> _T:
+        """Make a change; of one that no check reads nobody has to hear, and nobody is waited for."""
         await self._ready()
-        result = await self._voucher.change(change)
+        result = await (self._voucher if is_heard_of else self._database).change(change)
         if self._database.is_stale():
             raise StoreUnavailable("another file took the database's place meanwhile: the change may be lost")
         return result

@@ -37,6 +37,7 @@ from typing import cast
 from keyguard.errors import ConfigurationError, StoreUnavailable
 from keyguard.model import ALL_SCOPES, Found, IPNetwork, KeyRecord, Owner, check_scope
 from keyguard.settings import Keyring
+from keyguard.stores._counting import CountsInMemory
 
 __all__ = ["StaticStore"]
 
@@ -54,7 +55,7 @@ class _Contents:
     owners: Mapping[str, Owner]
 
 
-class StaticStore:
+class StaticStore(CountsInMemory):
     """A `keyguard.ports.KeyStore` over keys that are written down: nothing is issued, disabled or revoked by a call.
 
     A key is revoked by taking it out of the file: the file is looked at with each check. While it is missing or broken
@@ -79,6 +80,7 @@ class StaticStore:
         *,
         keyring: Keyring = Keyring(),  # noqa: B008 A frozen value is safe to share.
     ) -> None:
+        super().__init__()
         self.keyring = keyring
         self.is_open: bool = False
         self._stamp: tuple[int, int, int, int, int] | None = None
