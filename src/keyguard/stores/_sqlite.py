@@ -9,6 +9,7 @@ The database file is never opened by hand: closing it would drop the locks that 
 """
 
 import os
+import sqlite3
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -18,13 +19,21 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from keyguard.errors import StartRefused, StoreUnavailable
 
-__all__ = ["BUSY_TIMEOUT", "WRITES", "File", "connect_args", "is_in_memory", "prepare", "timeout"]
+__all__ = ["BUSY_TIMEOUT", "WRITES", "File", "connect_args", "is_in_memory", "leave_to_parent", "prepare", "timeout"]
 
 BUSY_TIMEOUT = 5.0
 """Seconds that are waited for a lock or a connection, unless the URL says otherwise (``?timeout=``)."""
 
 WRITES = "keyguard_writes"
 """The execution option of a connection whose transactions write."""
+
+
+_left_to_parents: list[sqlite3.Connection | None] = []
+
+
+def leave_to_parent(connection: sqlite3.Connection | None) -> None:
+    """Drop a connection that was inherited by a fork, without closing it: that would drop the parent's locks."""
+    _left_to_parents.append(connection)
 
 
 class File:
@@ -55,8 +64,11 @@ class File:
         """Tell whether another file is there than the one that was noted, or none."""
         return self._look() != self._noted
 
-    def reader(self) -> str:
-        """Return the URI at which SQLite opens the file to read, and does not make one."""
+    def connect(self) -> sqlite3.Connection:
+        """Return a connection, for any thread, that only reads and waits for nothing. Raises `sqlite3.Error`."""
+        return sqlite3.connect(self._uri(), uri=True, timeout=0, isolation_level=None, check_same_thread=False)
+
+    def _uri(self) -> str:
         if not self._is_uri:
             return f"file:{quote(self._path)}?mode=ro"
         parts = urlsplit(self._name)

@@ -19,7 +19,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from keyguard.stores._database import Database
-from keyguard.stores._sqlite import File
+from keyguard.stores._sqlite import File, leave_to_parent
 from keyguard.stores._triggers import REVISION_QUERY, Triggers, warn_of_missing
 
 __all__ = ["SQLiteRevision"]
@@ -28,9 +28,6 @@ _T = TypeVar("_T")
 
 _LOOK_EACH = 1.0
 """Seconds."""
-
-_left_to_parents: list[sqlite3.Connection | None] = []
-"""Connections that were inherited by a fork. To close one here would drop locks that the parent process counts on."""
 
 
 class SQLiteRevision:
@@ -84,13 +81,7 @@ class SQLiteRevision:
         with self._lock:
             self._close()
             try:
-                self._connection = sqlite3.connect(
-                    self._file.reader(),
-                    uri=True,
-                    timeout=0,
-                    isolation_level=None,
-                    check_same_thread=False,
-                )
+                self._connection = self._file.connect()
             except sqlite3.Error:
                 return
             self._process = os.getpid()
@@ -136,7 +127,7 @@ class SQLiteRevision:
         self._look_at = math.inf
 
     def _leave_to_parent(self) -> None:
-        _left_to_parents.append(self._connection)
+        leave_to_parent(self._connection)
         self._connection = None
         self._process = os.getpid()
         self._lock = threading.Lock()  # Another thread may have held it when the process was forked.

@@ -41,6 +41,9 @@ class MemoryStore(CountsInMemory):
     concurrency = 1_000_000
     """No read waits for another."""
 
+    is_exact = True
+    """Nobody else can change what is in it."""
+
     def __init__(self, *, keyring: Keyring = Keyring()) -> None:  # noqa: B008 A frozen value is safe to share.
         super().__init__()
         self.keyring = keyring
@@ -49,6 +52,7 @@ class MemoryStore(CountsInMemory):
         self._passwords: dict[str, str | None] = {}
         self._keys: dict[str, KeyRecord] = {}
         self._by_lookup: dict[str, str] = {}
+        self._changes = 0
 
     async def open(self) -> None:
         """Note that the store is in use. Warns where other processes seem to have others in its place."""
@@ -62,6 +66,10 @@ class MemoryStore(CountsInMemory):
     async def close(self) -> None:
         """Note that the store is no longer in use; what is in it stays."""
         self.is_open = False
+
+    def token(self) -> int:
+        """Return how many changes there were of what a check reads."""
+        return self._changes
 
     async def find(self, lookups: Sequence[str]) -> Found | None:
         """Return the key whose `lookup` is among `lookups`, with its owner."""
@@ -103,11 +111,11 @@ class MemoryStore(CountsInMemory):
 
     async def set_owner_active(self, owner_id: str, *, active: bool) -> None:
         """Activate or deactivate an owner."""
-        self._owners[owner_id] = replace(self._owner(owner_id), is_active=active)
+        self._change_owner(replace(self._owner(owner_id), is_active=active))
 
     async def set_owner_superuser(self, owner_id: str, *, superuser: bool) -> None:
         """Give or take superuser rights."""
-        self._owners[owner_id] = replace(self._owner(owner_id), is_superuser=superuser)
+        self._change_owner(replace(self._owner(owner_id), is_superuser=superuser))
 
     async def get_password(self, owner_id: str) -> str | None:
         """Return the owner's password verifier."""
@@ -145,7 +153,7 @@ class MemoryStore(CountsInMemory):
         """Disable a key as of `at`, or enable it with None. Of a disabled key the first time stays."""
         record = self._key(key_id)
         if at is None or record.disabled_at is None:
-            self._keys[key_id] = replace(record, disabled_at=at)
+            self._change_key(replace(record, disabled_at=at))
 
     async def revoke_key(self, key_id: str, at: datetime, reason: str) -> bool:
         """Revoke a key for good; tell whether this call did it."""
@@ -153,7 +161,7 @@ class MemoryStore(CountsInMemory):
         record = self._key(key_id)
         if record.revoked_at is not None:
             return False
-        self._keys[key_id] = replace(record, revoked_at=at, revoked_reason=reason)
+        self._change_key(replace(record, revoked_at=at, revoked_reason=reason))
         return True
 
     async def rotate_key(self, old: KeyRecord, new: KeyRecord, *, until: datetime | None) -> bool:
@@ -164,8 +172,16 @@ class MemoryStore(CountsInMemory):
         await self.add_key(new)
         if until is None:
             return await self.revoke_key(old.id, new.created_at, "rotated")
-        self._keys[old.id] = replace(record, expires_at=until)
+        self._change_key(replace(record, expires_at=until))
         return True
+
+    def _change_owner(self, owner: Owner) -> None:
+        self._owners[owner.id] = owner
+        self._changes += 1  # Afterwards: who has the new token has read nothing that is older.
+
+    def _change_key(self, record: KeyRecord) -> None:
+        self._keys[record.id] = record
+        self._changes += 1  # Likewise.
 
     def _owner(self, owner_id: str) -> Owner:
         if owner_id not in self._owners:

@@ -4,7 +4,8 @@ Each method is one short transaction: a read is one statement, a write touches t
 ever written back that was read before.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -29,17 +30,17 @@ from sqlalchemy.exc import IntegrityError
 
 from keyguard.errors import Conflict, NotFound, NotSupported, StoreUnavailable
 from keyguard.loops import Places
-from keyguard.model import Found, KeyRecord, Owner, Usage
+from keyguard.model import Found, KeyRecord, Owner
 from keyguard.settings import Keyring
 from keyguard.stores._database import Database
 from keyguard.stores._owners import OWN_OWNERS, Owners, UserTable, owner_of
 from keyguard.stores._rows import found_in, record_of, values_of
 from keyguard.stores._schema import Schema
+from keyguard.stores._sqlite_reader import Busy, KeyReader
 from keyguard.stores._sqlite_revision import SQLiteRevision
 from keyguard.stores._tables import Tables
 from keyguard.stores._text import check_storable, is_storable
 from keyguard.stores._triggers import Triggers, triggers_for, warn_of_missing
-from keyguard.stores._uses import record, selects, usage_of
 from keyguard.stores._vouchers import CountingVoucher, NoVoucher, Voucher
 
 __all__ = ["SQLStore", "UserTable"]
@@ -94,6 +95,8 @@ class SQLStore:
             .join_from(self._keys, self._owners.table, self._keys.c.owner_id == self._owners.id)
             .where(self._keys.c.lookup.in_(bindparam("lookups", expanding=True)))
         )
+        file, dialect = self._database.file, self._database.engine.dialect
+        self._reader = KeyReader(file, self._find, dialect) if file is not None else None
 
     @property
     def metadata(self) -> MetaData:
@@ -126,13 +129,14 @@ class SQLStore:
             if seen.missing_triggers:
                 warn_of_missing(seen.missing_triggers)
             await self._voucher.open(seen.missing_triggers)
+            if self._reader is not None:
+                self._reader.open()
             self.is_open = True
 
     async def close(self) -> None:
         """Close all connections, when the calls that are under way have ended."""
         async with self._alone:
-            self.is_open = False
-            await self._voucher.aclose()
+            await self._let_go()
             await self._database.close()
 
     async def create_schema(self) -> None:
@@ -150,12 +154,17 @@ class SQLStore:
         """
         async with self._alone:
             await self._begin_anew()
-            await self._database.change(change)
+            await self._database.change(change, alone=True)
 
     async def _begin_anew(self) -> None:
+        await self._let_go()
+        await self._database.renew()
+
+    async def _let_go(self) -> None:
         self.is_open = False
         await self._voucher.aclose()
-        await self._database.renew()
+        if self._reader is not None:
+            self._reader.close()
 
     # --- how fresh it is ---
 
@@ -172,7 +181,11 @@ class SQLStore:
 
     async def find(self, lookups: Sequence[str]) -> Found | None:
         """Return the key whose `lookup` is among `lookups`, with its owner, by one statement."""
-        rows = await self._read(self._find, {"lookups": list(lookups)})
+        await self._ready()
+        if self._reader is not None:
+            with suppress(Busy):
+                return self._reader.find(lookups)
+        rows = await self._database.read(self._find, {"lookups": list(lookups)})
         return found_in(rows[0]) if rows else None
 
     async def find_owner(self, name: str) -> Owner | None:
@@ -190,7 +203,7 @@ class SQLStore:
             .values(lookup=new_lookup, verifier=new_verifier)
         )
         try:
-            return await self._write(lambda connection: _change(connection, statement) == 1, is_heard_of=False)
+            return await self._write(lambda connection: _change(connection, statement) == 1)
         except Conflict:
             return False
 
@@ -333,31 +346,15 @@ class SQLStore:
 
         return change
 
-    # --- uses ---
-
-    async def record_uses(self, uses: Mapping[str, Usage], *, worker: str, sequence: int) -> None:
-        """Add `uses`, by key id, to what is known, unless this batch of this worker was added already."""
-
-        def add(connection: Connection) -> None:
-            record(connection, self._schema, uses, worker=worker, sequence=sequence)
-
-        await self._write(add, is_heard_of=False)
-
-    async def get_uses(self, key_ids: Collection[str]) -> Mapping[str, Usage]:
-        """Return what is known of the uses of these keys; one that was never used is left out."""
-        rows = [row for statement in selects(self._schema, key_ids) for row in await self._read(statement)]
-        return {row.key_id: usage_of(row) for row in rows}
-
     # --- the database, opened at the first need ---
 
     async def _read(self, statement: Select[Any], parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         await self._ready()
         return await self._database.read(statement, parameters)
 
-    async def _write(self, change: Callable[[Connection], _T], *, is_heard_of: bool = True) -> _T:
-        """Make a change; of one that no check reads nobody has to hear, and nobody is waited for."""
+    async def _write(self, change: Callable[[Connection], _T]) -> _T:
         await self._ready()
-        result = await (self._voucher if is_heard_of else self._database).change(change)
+        result = await self._voucher.change(change)
         if self._database.is_stale():
             raise StoreUnavailable("another file took the database's place meanwhile: the change may be lost")
         return result

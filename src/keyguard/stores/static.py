@@ -49,6 +49,17 @@ _SETTLED = 2_000_000_000
 """Nanoseconds after which a file's time tells one version from the next: FAT counts in steps of two seconds."""
 
 
+_Stamp = tuple[int, int, int, int, int]
+
+
+def _stamp_of(status: os.stat_result) -> _Stamp:
+    """Return what tells a file from every other, and from itself before and after a change.
+
+    A digest keeps its length, and `cp -p` and `rsync -t` set the time of change back: only `st_ctime` tells.
+    """
+    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Contents:
     by_lookup: Mapping[str, Found]
@@ -74,6 +85,9 @@ class StaticStore(CountsInMemory):
     concurrency = 1_000_000
     """No read waits for another."""
 
+    is_exact = True
+    """The file is looked at for each token."""
+
     def __init__(
         self,
         entries: Mapping[str, str | Mapping[str, object]] | str | os.PathLike[str],
@@ -83,12 +97,14 @@ class StaticStore(CountsInMemory):
         super().__init__()
         self.keyring = keyring
         self.is_open: bool = False
-        self._stamp: tuple[int, int, int, int, int] | None = None
+        self._stamp: _Stamp | None = None
+        self._changes = 0
         if isinstance(entries, Mapping):
             self._path = None
             self._contents = _contents(entries, keyring)
         else:
             self._path = Path(entries)
+            self._contents = _Contents(by_lookup={}, owners={})
             self._refresh(self._path)
 
     async def open(self) -> None:
@@ -99,6 +115,16 @@ class StaticStore(CountsInMemory):
     async def close(self) -> None:
         """Note that the store is no longer in use."""
         self.is_open = False
+
+    def token(self) -> int | None:
+        """Return how often the contents have changed; None unless the file is certainly the one that was read last."""
+        if self._path is None:
+            return self._changes
+        try:
+            stamp = _stamp_of(self._path.stat())
+        except OSError:
+            return None
+        return self._changes if stamp == self._stamp else None
 
     async def find(self, lookups: Sequence[str]) -> Found | None:
         """Return the key whose digest is among `lookups`, with its owner."""
@@ -125,8 +151,7 @@ class StaticStore(CountsInMemory):
         """Read the file, unless it is certainly the one that was read last."""
         try:
             status = path.stat()
-            # A digest keeps its length, and `cp -p` and `rsync -t` set the time of change back: only `st_ctime` tells.
-            stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
+            stamp = _stamp_of(status)
             if stamp == self._stamp:
                 return
             self._stamp = None
@@ -140,9 +165,12 @@ class StaticStore(CountsInMemory):
             raise ConfigurationError(f"{path} has the table [keys], and nothing beside it")
         try:
             _check_order(cast("dict[str, object]", entries))
-            self._contents = _contents(cast("dict[str, object]", entries), self.keyring)
+            contents = _contents(cast("dict[str, object]", entries), self.keyring)
         except ConfigurationError as error:
             raise ConfigurationError(f"{path}: {error}") from None
+        if contents != self._contents:
+            self._contents = contents
+            self._changes += 1
         # A change within the same tick of the file system's clock would leave the stamp as it is, so a young file is
         # read again each time.
         if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED:
