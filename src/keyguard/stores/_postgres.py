@@ -143,9 +143,16 @@ async def wait_until_heard(
     """
     end = clock() + LEASE + MARGIN
     pause = _FIRST_PAUSE
-    try:
-        while clock() < end and await read(_UNHEARD, {"revision": revision}):
+    while (left := end - clock()) > 0:
+        try:
+            # A read goes on when it is not waited for any more: a server that does not answer may keep it for longer.
+            unheard = await asyncio.wait_for(asyncio.shield(read(_UNHEARD, {"revision": revision})), left)
+        except StoreUnavailable:
+            await sleep(end - clock())
+        except TimeoutError:
+            return
+        else:
+            if not unheard:
+                return
             await sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
-    except StoreUnavailable:
-        await sleep(max(0.0, end - clock()))
