@@ -4,7 +4,7 @@ Each method is one short transaction: a read is one statement, a write touches t
 ever written back that was read before.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
@@ -30,9 +30,10 @@ from sqlalchemy.exc import IntegrityError
 
 from keyguard.errors import Conflict, NotFound, NotSupported, StoreUnavailable
 from keyguard.loops import Places
-from keyguard.model import Found, KeyRecord, Owner
+from keyguard.model import Found, KeyRecord, Owner, Usage
 from keyguard.settings import Keyring
 from keyguard.stores._database import Database
+from keyguard.stores._listener import PostgresRevision, connector
 from keyguard.stores._owners import OWN_OWNERS, Owners, UserTable, owner_of
 from keyguard.stores._rows import found_in, record_of, values_of
 from keyguard.stores._schema import Schema
@@ -41,6 +42,7 @@ from keyguard.stores._sqlite_revision import SQLiteRevision
 from keyguard.stores._tables import Tables
 from keyguard.stores._text import check_storable, is_storable
 from keyguard.stores._triggers import Triggers, triggers_for, warn_of_missing
+from keyguard.stores._uses import record, selects, usage_of
 from keyguard.stores._vouchers import CountingVoucher, NoVoucher, Voucher
 
 __all__ = ["SQLStore", "UserTable"]
@@ -60,6 +62,8 @@ class SQLStore:
         url: of an asyncio driver, such as ``sqlite+aiosqlite:///keys.db``.
         keyring: what the keys are made and checked with.
         users: the app's own user table, if owners live there.
+        listen_url: on PostgreSQL, where the one connection that listens leads to, if `url` leads to a pooler: the same
+            database, directly.
 
     Raises:
         ConfigurationError: if the URL is none, or that of a synchronous driver.
@@ -71,6 +75,7 @@ class SQLStore:
         *,
         keyring: Keyring = Keyring(),  # noqa: B008 A frozen value is safe to share.
         users: UserTable | None = None,
+        listen_url: str | URL | None = None,
     ) -> None:
         self.keyring = keyring
         self.users = users
@@ -89,7 +94,7 @@ class SQLStore:
             triggers=self._triggers,
             pepper_checks=keyring.pepper_checks,
         )
-        self._voucher = _voucher_for(self._database, self._triggers)
+        self._voucher = _voucher_for(self._database, self._triggers, listen_url)
         self._find = (
             select(self._keys, *self._owners.columns)
             .join_from(self._keys, self._owners.table, self._keys.c.owner_id == self._owners.id)
@@ -203,7 +208,7 @@ class SQLStore:
             .values(lookup=new_lookup, verifier=new_verifier)
         )
         try:
-            return await self._write(lambda connection: _change(connection, statement) == 1)
+            return await self._write(lambda connection: _change(connection, statement) == 1, is_heard_of=False)
         except Conflict:
             return False
 
@@ -346,15 +351,31 @@ class SQLStore:
 
         return change
 
+    # --- uses ---
+
+    async def record_uses(self, uses: Mapping[str, Usage], *, worker: str, sequence: int) -> None:
+        """Add `uses`, by key id, to what is known, unless this batch of this worker was added already."""
+
+        def add(connection: Connection) -> None:
+            record(connection, self._schema, uses, worker=worker, sequence=sequence)
+
+        await self._write(add, is_heard_of=False)
+
+    async def get_uses(self, key_ids: Collection[str]) -> Mapping[str, Usage]:
+        """Return what is known of the uses of these keys; one that was never used is left out."""
+        rows = [row for statement in selects(self._schema, key_ids) for row in await self._read(statement)]
+        return {row.key_id: usage_of(row) for row in rows}
+
     # --- the database, opened at the first need ---
 
     async def _read(self, statement: Select[Any], parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         await self._ready()
         return await self._database.read(statement, parameters)
 
-    async def _write(self, change: Callable[[Connection], _T]) -> _T:
+    async def _write(self, change: Callable[[Connection], _T], *, is_heard_of: bool = True) -> _T:
+        """Make a change; of one that no check reads nobody has to hear, and nobody is waited for."""
         await self._ready()
-        result = await self._voucher.change(change)
+        result = await (self._voucher if is_heard_of else self._database).change(change)
         if self._database.is_stale():
             raise StoreUnavailable("another file took the database's place meanwhile: the change may be lost")
         return result
@@ -364,9 +385,11 @@ class SQLStore:
             await self.open()
 
 
-def _voucher_for(database: Database, triggers: Triggers | None) -> Voucher:
-    if triggers is None or database.backend != "sqlite":
+def _voucher_for(database: Database, triggers: Triggers | None, listen_url: str | URL | None) -> Voucher:
+    if triggers is None:
         return NoVoucher(database)
+    if database.backend == "postgresql":
+        return PostgresRevision(database, connector(database, listen_url), triggers)
     return CountingVoucher(database) if database.file is None else SQLiteRevision(database, database.file, triggers)
 
 
