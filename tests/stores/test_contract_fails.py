@@ -1,20 +1,26 @@
 """The suites of `keyguard.testing` notice a store that breaks its promises."""
 
+import itertools
+import time
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from keyguard.errors import ConfigurationError
 from keyguard.model import Found, Owner
+from keyguard.stores._text import check_storable
 from keyguard.stores.memory import MemoryStore
 from keyguard.testing import (
     NOON,
     AppOwnersContract,
+    FreshnessContract,
     FrozenClock,
     KeyRegistryContract,
     KeyStoreContract,
     OwnerRegistryContract,
+    UsageContract,
 )
 
 
@@ -119,6 +125,65 @@ class KeepsTheRotated(MemoryStore):
         return True
 
 
+class AddsAgain(MemoryStore):
+    async def record_uses(self, uses, *, worker, sequence):
+        self._recorded.clear()
+        await super().record_uses(uses, worker=worker, sequence=sequence)
+
+
+class KnowsTheLastBatchOnly(MemoryStore):
+    async def record_uses(self, uses, *, worker, sequence):
+        if self._recorded.get(worker) != sequence:
+            self._recorded.clear()
+        await super().record_uses(uses, worker=worker, sequence=sequence)
+
+
+class KnowsOneWorkerOnly(MemoryStore):
+    async def record_uses(self, uses, *, worker, sequence):
+        await super().record_uses(uses, worker="all", sequence=sequence)
+
+
+class Overwrites(MemoryStore):
+    async def record_uses(self, uses, *, worker, sequence):
+        self._uses.update(uses)
+
+
+class ReadsAndWritesBack(MemoryStore):
+    async def record_uses(self, uses, *, worker, sequence):
+        before = dict(self._uses)
+        await asyncio.sleep(0)
+        self._uses = before
+        await super().record_uses(uses, worker=worker, sequence=sequence)
+
+
+class ChecksBeforeItAdds(MemoryStore):
+    async def record_uses(self, uses, *, worker, sequence):
+        if sequence > self._recorded.get(worker, 0):
+            await asyncio.sleep(0)
+            self._recorded.pop(worker, None)
+            await super().record_uses(uses, worker=worker, sequence=sequence)
+
+
+class BelievesTheLastBatch(MemoryStore):
+    async def record_uses(self, uses, *, worker, sequence):
+        await super().record_uses(uses, worker=worker, sequence=sequence)
+        for key_id, use in uses.items():
+            self._uses[key_id] = replace(use, total=self._uses[key_id].total)
+
+
+class RefusesWhatCannotBeStored(MemoryStore):
+    async def record_uses(self, uses, *, worker, sequence):
+        str(uses).encode()
+        check_storable([*uses, *(use.last_used_address for use in uses.values())])
+        await super().record_uses(uses, worker=worker, sequence=sequence)
+
+
+class ForgetsAtTheEnd(MemoryStore):
+    async def close(self):
+        await super().close()
+        self._recorded.clear()
+
+
 class TakesAnyOwner(MemoryStore):
     async def add_key(self, record):
         self._keys[record.id] = record
@@ -132,6 +197,33 @@ class DropsMicroseconds(MemoryStore):
 class NeverOpen(MemoryStore):
     async def open(self):
         pass
+
+
+class NeverMoves(MemoryStore):
+    def token(self):
+        return 0
+
+
+class MovesAlways(MemoryStore):
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.token = itertools.count().__next__
+
+
+class Waits(MemoryStore):
+    def token(self):
+        time.sleep(0.0011)
+        return super().token()
+
+
+class BeginsAgain(MemoryStore):
+    async def open(self):
+        await super().open()
+        self._changes = 0
+
+
+class SaysMaybe(MemoryStore):
+    is_exact = None
 
 
 @pytest.mark.parametrize(
@@ -154,6 +246,16 @@ class NeverOpen(MemoryStore):
         (RotatesByHalves, KeyRegistryContract, "test_a_rotation_is_done_wholly_or_not_at_all"),
         (RotatesAgain, KeyRegistryContract, "test_one_of_several_rotations_wins"),
         (RevokesLater, KeyRegistryContract, "test_a_rotation_and_a_revocation_at_once"),
+        (Overwrites, UsageContract, "test_totals_are_added_up"),
+        (BelievesTheLastBatch, UsageContract, "test_the_last_use_never_goes_back"),
+        (AddsAgain, UsageContract, "test_a_batch_is_added_once"),
+        (KnowsTheLastBatchOnly, UsageContract, "test_a_batch_is_added_once"),
+        (KnowsOneWorkerOnly, UsageContract, "test_a_batch_is_added_once"),
+        (ChecksBeforeItAdds, UsageContract, "test_the_same_batch_at_once"),
+        (ReadsAndWritesBack, UsageContract, "test_batches_at_once_are_all_added"),
+        (RefusesWhatCannotBeStored, UsageContract, "test_what_cannot_be_stored_keeps_nothing_from_being_counted"),
+        (Overwrites, UsageContract, "test_batches_at_once_are_all_added"),
+        (ForgetsAtTheEnd, UsageContract, "test_what_was_counted_outlives_a_closing"),
         (EncodesNames, KeyStoreContract, "test_owners_are_found_by_their_exact_name"),
         (EncodesIds, KeyRegistryContract, "test_a_text_that_cannot_be_stored_is_no_id"),
         (TakesAnyText, KeyRegistryContract, "test_a_text_that_cannot_be_stored_is_refused"),
@@ -161,6 +263,13 @@ class NeverOpen(MemoryStore):
         (TakesAnyOwner, KeyRegistryContract, "test_a_key_needs_an_owner"),
         (TakesAnyOwner, KeyRegistryContract, "test_ids_and_lookups_are_unique"),
         (MemoryStore, AppOwnersContract, "test_the_apps_owners_are_not_written"),
+        (NeverMoves, FreshnessContract, "test_the_token_moves_with_a_keys_state"),
+        (NeverMoves, FreshnessContract, "test_the_token_moves_with_an_owners_state"),
+        (MovesAlways, FreshnessContract, "test_reading_moves_nothing"),
+        (MovesAlways, FreshnessContract, "test_the_token_stays_with_other_changes"),
+        (Waits, FreshnessContract, "test_a_token_is_there_without_waiting"),
+        (BeginsAgain, FreshnessContract, "test_no_token_comes_back"),
+        (SaysMaybe, FreshnessContract, "test_a_store_says_how_exact_it_is"),
     ],
 )
 async def test_a_broken_promise_is_noticed(broken, suite, test):
@@ -180,17 +289,25 @@ async def test_a_broken_promise_is_noticed(broken, suite, test):
 
         return Suite()
 
-    with pytest.raises((AssertionError, UnicodeEncodeError)):
+    with pytest.raises((AssertionError, UnicodeEncodeError, ConfigurationError)):
         await getattr(suite_over(broken), test)()
-    if hasattr(OwnerRegistryContract, test):
+    if suite is not AppOwnersContract:
         await getattr(suite_over(MemoryStore), test)()
 
 
-@pytest.mark.parametrize("suite", [KeyStoreContract, KeyRegistryContract])
-async def test_a_suite_asks_for_its_store(suite):
+@pytest.mark.parametrize(
+    ("suite", "test"),
+    [
+        (KeyStoreContract, "test_finding_changes_nothing"),
+        (KeyRegistryContract, "test_finding_changes_nothing"),
+        (UsageContract, "test_totals_are_added_up"),
+        (FreshnessContract, "test_reading_moves_nothing"),
+    ],
+)
+async def test_a_suite_asks_for_its_store(suite, test):
     """A subclass that makes no store fails at once and says why."""
     with pytest.raises(NotImplementedError, match="the subclass makes the store"):
-        await suite().test_finding_changes_nothing()
+        await getattr(suite(), test)()
 
 
 def test_a_frozen_clock_stands_still():
