@@ -21,6 +21,10 @@ _OF_SQLALCHEMY = ("prepared_statement_cache_size", "prepared_statement_name_func
 """What a URL can hold that is not for asyncpg."""
 
 
+_FAREWELL = 1.0
+"""Seconds that the server has for ending a session."""
+
+
 class LoopConnection(asyncpg.Connection):  # type: ignore[misc] # Its types are unknown.
     """A connection that can be ended from anywhere, though it can be used in its own event loop alone.
 
@@ -34,9 +38,10 @@ class LoopConnection(asyncpg.Connection):  # type: ignore[misc] # Its types are 
         self._process = os.getpid()
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 asyncpg's signature.
-        """End the session in good order."""
-        if self._home is asyncio.get_running_loop() and self._process == os.getpid():
-            await super().close(timeout=timeout)
+        """End the session: in good order, but for a connection that SQLAlchemy throws away, with a timeout."""
+        if timeout is None and self._home is _running_loop() and self._process == os.getpid():
+            with suppress(*FAILURES):
+                await super().close(timeout=_FAREWELL)
         else:
             self.terminate()
 

@@ -50,7 +50,7 @@ def _let_be(info: dict[Any, Any]) -> None:
         watch.cancel()
 
 
-_OUTDATED = "0A000"
+_OUTDATED = "InvalidCachedStatementError"
 """A prepared statement's result would have other columns now: a migration was here. SQLAlchemy prepares it anew."""
 
 _QUOTING = ("22", "23")
@@ -62,7 +62,7 @@ https://www.postgresql.org/docs/current/errcodes-appendix.html
 
 def is_worth_another_try(error: DBAPIError) -> bool:
     """Tell whether a statement failed that would not, over a new connection or prepared anew."""
-    return error.connection_invalidated or getattr(error.orig, "sqlstate", None) == _OUTDATED
+    return error.connection_invalidated or type(error.orig).__name__ == _OUTDATED
 
 
 def describe(error: BaseException) -> str:
@@ -86,17 +86,21 @@ SELECT set_config('lock_timeout', '{milliseconds}', true), set_config(
 """
 """A revocation that a crash undoes was none; and a lock is waited for no longer than anything else."""
 
+_PART_FOR_LOCKS = 0.8
+"""The part of the time after which a connection is given up. So who waits for a lock learns that it was one."""
+
 _ALONE = "SELECT pg_advisory_xact_lock(hashtext('keyguard'))"
 
 
 def begin(connection: Connection, seconds: float | None) -> None:
-    """Say what holds for the transaction that has just begun: each lock is waited for so many seconds.
+    """Say what holds for the transaction that has just begun, whose connection is given up after so many seconds.
 
     None is for one that changes tables: it waits until no other such one is under way, and may take any time.
     """
     if seconds is None:
         _let_be(connection.info)
-    connection.exec_driver_sql(_BEGIN.format(milliseconds=round((seconds or 0) * 1000)))
+    milliseconds = 0 if seconds is None else max(1, round(seconds * _PART_FOR_LOCKS * 1000))
+    connection.exec_driver_sql(_BEGIN.format(milliseconds=milliseconds))
     if seconds is None:
         connection.exec_driver_sql(_ALONE)
 
