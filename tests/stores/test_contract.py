@@ -11,7 +11,7 @@ from keyguard.model import Owner
 from keyguard.stores.memory import MemoryStore
 from keyguard.stores.sql import SQLStore, UserTable
 from keyguard.stores.static import StaticStore
-from keyguard.testing import NOON, AppOwnersContract, KeyStoreContract, OwnerRegistryContract
+from keyguard.testing import NOON, AppOwnersContract, FreshnessContract, KeyStoreContract, OwnerRegistryContract
 
 
 async def fill(store, owners, keys):
@@ -24,7 +24,7 @@ async def fill(store, owners, keys):
     return absent
 
 
-class TestMemoryStore(OwnerRegistryContract):
+class TestMemoryStore(FreshnessContract, OwnerRegistryContract):
     async def make_store(self, keyring, owners, keys):
         store = MemoryStore(keyring=keyring)
         for owner_id in await fill(store, owners, keys):
@@ -60,7 +60,7 @@ class TestStaticStore(KeyStoreContract):
         )
 
 
-class TestSQLStore(OwnerRegistryContract):
+class TestSQLStore(FreshnessContract, OwnerRegistryContract):
     @pytest.fixture(autouse=True)
     def place(self, tmp_path):
         self.path = tmp_path / "keys.db"
@@ -78,10 +78,11 @@ class TestSQLStore(OwnerRegistryContract):
         return store
 
 
-class TestSQLStoreInMemory(OwnerRegistryContract):
+class TestSQLStoreInMemory(FreshnessContract, OwnerRegistryContract):
     # An in-memory database is made when it is opened, and ends when it is closed.
     test_a_closed_store_opens_again = None
     test_closing_again_does_nothing = None
+    test_no_token_comes_back = None
     test_opening_again_does_nothing = None
     test_a_key_without_its_owner_is_not_found = None  # Its foreign keys do not let one be made.
 
@@ -92,7 +93,7 @@ class TestSQLStoreInMemory(OwnerRegistryContract):
         return store
 
 
-class SQLStoreOnUsers(AppOwnersContract):
+class SQLStoreOnUsers(FreshnessContract, AppOwnersContract):
     id_type = None
     python_id = str
 
@@ -130,8 +131,8 @@ class SQLStoreOnUsers(AppOwnersContract):
             if rows:
                 connection.execute(insert(users), rows)
 
-        await store.create_schema()
         await store.change_schema(change)
+        await store.create_schema()
         for key in keys:
             await store.add_key(key)
         for owner_id in absent:
