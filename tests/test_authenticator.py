@@ -108,6 +108,10 @@ class Guarded:
         self.store.asked.clear()
         return self
 
+    async def move_the_token(self):
+        """Have a change made that is not about the key: what is remembered is read anew."""
+        await lifecycle.set_superuser(self.store, self.root, superuser=True)
+
     async def ask(self, *keys, requirement=REQUIRED, address=HERE, bearer=None, **options):
         """Ask with keys in the header, and with a bearer token."""
         headers = [(b"x-api-key", key.encode()) for key in keys]
@@ -150,7 +154,7 @@ async def test_nothing_is_no_key():
     guarded = await Guarded().with_key()
     judged = await guarded.ask()
     assert judged.decision == Refused(rule=Rule.NO_KEY, reason=Reason.MISSING)
-    assert judged.facts == Facts(credential=Presented.NOTHING, address=HERE)
+    assert judged.facts == Facts(credential=Presented.NOTHING)
     assert (await guarded.ask(requirement=OPTIONAL)).decision == Anonymous(rule=Rule.OPTIONAL)
     assert guarded.store.asked == []
 
@@ -162,7 +166,7 @@ async def test_more_than_one_key_is_ambiguous(twice):
     other = guarded.key if twice else from_entropy("kg", bytes(48)).reveal()
     judged = await guarded.ask(guarded.key, other)
     assert judged.decision == Refused(rule=Rule.AMBIGUOUS, reason=Reason.AMBIGUOUS)
-    assert judged.facts == Facts(credential=Presented.AMBIGUOUS, address=HERE)
+    assert judged.facts == Facts(credential=Presented.AMBIGUOUS)
     assert guarded.store.asked == []
 
 
@@ -172,7 +176,7 @@ async def test_what_is_no_key_never_reaches_the_store(key):
     guarded = await Guarded().with_key()
     judged = await guarded.ask(key)
     assert judged.decision == Refused(rule=Rule.BAD_KEY, reason=Reason.MALFORMED)
-    assert judged.facts == Facts(credential=Presented.MALFORMED, address=HERE)
+    assert judged.facts == Facts(credential=Presented.MALFORMED)
     assert guarded.store.asked == []
 
 
@@ -254,7 +258,7 @@ async def test_an_exempt_path_asks_nobody():
     for keys in [(), (guarded.key,), (guarded.key, "x"), ("x",)]:
         judged = await guarded.ask(*keys, requirement=EXEMPT, identify=identify)
         assert judged.decision == Anonymous(rule=Rule.EXEMPT)
-        assert judged.facts == Facts(address=HERE)
+        assert judged.facts == Facts()
     assert (guarded.store.asked, identify.asked) == ([], 0)
 
 
@@ -376,7 +380,7 @@ async def test_known_facts_do_not_matter_on_an_exempt_path():
     guarded = await Guarded().with_key()
     facts = (await guarded.ask(guarded.key)).facts
     judged = await guarded.ask(requirement=EXEMPT, gathered=facts)
-    assert (judged.decision, judged.facts) == (Anonymous(rule=Rule.EXEMPT), Facts(address=HERE))
+    assert (judged.decision, judged.facts) == (Anonymous(rule=Rule.EXEMPT), Facts())
 
 
 # --- outages ----------------------------------------------------------------------------------------------------
@@ -403,7 +407,7 @@ async def test_a_store_that_fails_is_an_outage(caplog, where, problem):
         guarded.store.problems[where] = problem
         judged = await guarded.ask(guarded.key)
         assert judged.decision == OUTAGE
-        assert judged.facts == Facts(address=HERE)
+        assert judged.facts == Facts()
         (record,) = [record for record in caplog.records if record.name == "keyguard"]
         assert record.levelname == "ERROR"
         assert record.getMessage().startswith("the store is not available: ")
@@ -503,16 +507,16 @@ async def test_a_request_has_one_deadline():
 
 
 async def test_the_apps_own_sign_in_takes_its_own_time():
-    """The time that the app's own sign-in took is not taken from what the store has."""
+    """The time that the app's own sign-in took is not taken from what the store has: the deadline is set after it."""
     guarded = await Guarded(OPEN_TO_ALL).with_key()
-    guarded.authenticator._reader._admission = Patient()
+    patient = guarded.authenticator._reader._admission = Patient()
 
     async def nobody():
-        return None
+        patient.now += 5
 
     assert isinstance((await guarded.ask(identify=nobody)).decision, Allowed)
     assert guarded.store.asked == ["open", "find_owner"]
-    assert guarded.authenticator._reader._admission.given == [2]
+    assert patient.given == [6]
 
 
 # --- opening and closing ----------------------------------------------------------------------------------------
@@ -721,6 +725,7 @@ async def upgraded(before, after, *, key=None):
     guarded.make_new()
     guarded.store.asked.clear()
     for _ in range(3):
+        await guarded.move_the_token()
         assert (await guarded.ask(guarded.key)).decision.rule is Rule.KEY
     assert guarded.store.asked == ["open", "find", "find", "find"]
     await guarded.authenticator.close()
@@ -788,7 +793,7 @@ async def test_an_upgrade_does_not_undo_a_change():
 
 
 async def test_an_upgrade_that_has_to_wait_does_not_refuse_the_request(caplog):
-    """Where too many slow hashes wait for an upgrade to be made, the request passes, and the next use tries again."""
+    """Where too many slow hashes wait for an upgrade to be made, the request passes, and the next read tries again."""
     caplog.set_level(logging.DEBUG, logger="keyguard")
     guarded = await Guarded(keyring=Keyring(peppers=[A])).with_key()
     guarded.store.keyring = Keyring(peppers=[A], hasher=Argon2Hasher(memory_cost=8, time_cost=1))
@@ -796,6 +801,7 @@ async def test_an_upgrade_that_has_to_wait_does_not_refuse_the_request(caplog):
     guarded.authenticator._reader._digests._slow = SlowHashing(waiting=-1)
     assert (await guarded.ask(guarded.key)).decision.rule is Rule.KEY
     guarded.authenticator._reader._digests._slow = SlowHashing()
+    await guarded.move_the_token()
     assert (await guarded.ask(guarded.key)).decision.rule is Rule.KEY
     await guarded.authenticator.close()
     assert (await guarded.store.get_key(guarded.key_id)).verifier.startswith("$argon2id$")

@@ -2,12 +2,12 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from keyguard.cache import Known
@@ -34,13 +34,14 @@ _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
 
 @dataclass(slots=True, eq=False)
 class Asked:
-    """What is kept of a request while the app runs: nothing of a key, and not the scope, in which this will stand."""
+    """What is kept of a request while the app runs: nothing of a key, and not the scope, in which this may stand."""
 
     type: str
     method: str | None
     path: str
     address: IPAddress | None
     sources: tuple[Source, ...]
+    """Where keys were presented, whatever came of them."""
     query_was_used: bool
 
 
@@ -62,15 +63,16 @@ class Guard(Protocol):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Access:
+class Access(Asked):
     """How a request was let in: ``scope["keyguard"]``."""
 
     decision: Allowed | Anonymous
     facts: Facts
     known: Known | None
     """The key that it was let in by."""
-    asked: Asked
     guard: Guard
+    outgoing: Send
+    """Where the app's answer goes."""
     answer: ASGIApp | None = None
     """What the guard answers with instead of the app: see `NotPermitted`."""
     has_begun: bool = False
@@ -94,7 +96,7 @@ class Access:
     @property
     def source(self) -> Source | None:
         """Where that key stood."""
-        return None if self._key is None else self.asked.sources[0]
+        return None if self._key is None else self.sources[0]
 
     @property
     def _key(self) -> KeyRecord | None:
@@ -106,15 +108,29 @@ class Access:
         False when its key is no longer good, or no longer gives the same rights to the same caller. True for a request
         that was let in without a key. Raises `StoreUnavailable` if nobody can tell.
         """
-        return self.known is None or await self.guard.passes_still(self.asked, self.known)
+        return self.known is None or await self.guard.passes_still(self, self.known)
 
     def refuse(self, reason: Reason) -> ASGIApp:
         """Return the answer to this request for a right that it lacks; whoever asks has decided."""
-        return self.guard.refuse(self.asked, Refused(rule=Rule.REQUIRE, reason=reason, key=self._key))
+        return self.guard.refuse(self, Refused(rule=Rule.REQUIRE, reason=reason, key=self._key))
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Send what the app sends; drop it once the guard has another answer.
+
+        No coroutine itself: it hands the server's on.
+        """
+        if self.answer is not None:
+            return _dropped()
+        self.has_begun = True
+        return self.outgoing(message)
 
     def __repr__(self) -> str:
         said = {"rule": self.rule, "key_id": self.key_id, "key_name": self.key_name, "source": self.source}
         return f"Access({', '.join(f'{name}={value!r}' for name, value in said.items())})"
+
+
+async def _dropped() -> None:
+    pass
 
 
 class NotPermitted(Exception):

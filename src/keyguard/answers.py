@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from keyguard.journal import logger
 from keyguard.refusals import Challenge, Headers, Refusal
 
-__all__ = ["POLICY_VIOLATION", "Answerer", "OnRefused", "RefusalResponse"]
+__all__ = ["POLICY_VIOLATION", "Answerer", "OnRefused", "RefusalResponse", "without_referrer"]
 
 OnRefused = Callable[[Scope, Refusal], "ASGIApp | Awaitable[ASGIApp | None] | None"]
 
@@ -33,12 +33,13 @@ class Answerer:
     def __init__(self, challenge: Challenge, on_refused: OnRefused | None) -> None:
         self._challenge = challenge
         self._on_refused = on_refused
+        self._headers: dict[tuple[str, bool], Headers] = {}
 
     async def answer(
         self, refusal: Refusal, scope: Scope, receive: Receive, send: Send, *, query_was_used: bool
     ) -> None:
         """Answer `scope` with `refusal`. A WebSocket is denied before it was accepted."""
-        headers = refusal.headers(self._challenge, query_was_used=query_was_used)
+        headers = self._headers_of(refusal, query_was_used=query_was_used)
         if scope["type"] == "websocket":
             if (await receive())["type"] != "websocket.connect":
                 return
@@ -46,15 +47,25 @@ class Answerer:
                 await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": refusal.code})
                 return
             send = _as_denial(send)
-        replacement = await self._replacement(refusal, scope)
-        if replacement is None or not await _run(replacement, scope, receive, _Completing(send, headers)):
-            await _send(refusal, headers, scope, send)
+        if self._on_refused is not None:
+            replacement = await self._replacement(self._on_refused, refusal, scope)
+            if replacement is not None and await _run(replacement, scope, receive, _Completing(send, headers)):
+                return
+        body = b"" if scope.get("method") == "HEAD" else refusal.body
+        await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
-    async def _replacement(self, refusal: Refusal, scope: Scope) -> ASGIApp | None:
-        if self._on_refused is None:
-            return None
+    def _headers_of(self, refusal: Refusal, *, query_was_used: bool) -> Headers:
+        """Return the header fields, which are put together once for each code."""
+        which = (refusal.code, query_was_used)
+        headers = self._headers.get(which)
+        if headers is None:
+            headers = self._headers[which] = refusal.headers(self._challenge, query_was_used=query_was_used)
+        return headers.copy()
+
+    async def _replacement(self, on_refused: OnRefused, refusal: Refusal, scope: Scope) -> ASGIApp | None:
         try:
-            answer = self._on_refused(scope, refusal)
+            answer = on_refused(scope, refusal)
             return _app(await answer if inspect.isawaitable(answer) else answer)
         except Exception:  # noqa: BLE001 The app's code: a refusal stays one, whatever it raises.
             logger.exception("on_refused failed; the usual answer is given")
@@ -79,13 +90,6 @@ def _app(answer: object) -> ASGIApp | None:
     if answer is not None and not callable(answer):
         raise TypeError(f"on_refused returns an ASGI app or None; not {type(answer).__name__}")
     return cast("ASGIApp | None", answer)
-
-
-async def _send(refusal: Refusal, headers: Headers, scope: Scope, send: Send) -> None:
-    status = refusal.status
-    body = b"" if scope.get("method") == "HEAD" else refusal.body
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 async def _run(app: ASGIApp, scope: Scope, receive: Receive, send: "_Completing") -> bool:
@@ -141,3 +145,16 @@ def _with_one_challenge(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     challenges = [value for name, value in fields if name.lower() == b"www-authenticate"]
     others = [(name, value) for name, value in fields if name.lower() != b"www-authenticate"]
     return [*others, (b"www-authenticate", b", ".join(challenges))] if challenges else others
+
+
+def without_referrer(send: Send) -> Send:
+    """Ask the browser not to send the address on as a referrer: it holds a key."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", ()))
+            if not any(name.lower() == b"referrer-policy" for name, _ in headers):
+                message = {**message, "headers": [*headers, (b"referrer-policy", b"no-referrer")]}
+        await send(message)
+
+    return sending

@@ -16,7 +16,7 @@ from keyguard.clock import utc_now
 from keyguard.errors import StoreUnavailable
 from keyguard.extract import Extraction
 from keyguard.journal import Journal
-from keyguard.keys import recognise
+from keyguard.keys import Plaintext, recognise
 from keyguard.model import (
     Allowed,
     Decision,
@@ -37,6 +37,10 @@ from keyguard.settings import MAX_KEY_BYTES, Policy
 __all__ = ["Authenticator", "Identify", "Judged"]
 
 Identify = Callable[[], Awaitable[Principal | None]]
+
+
+_FACTS = {presented: Facts(credential=presented) for presented in Presented}
+"""Where there is no key the address does not matter; made once, because these are what a flood brings."""
 
 
 @dataclass(slots=True, eq=False)
@@ -98,10 +102,10 @@ class Authenticator:
         self._cache.clear()
         await self._reader.close()
 
-    def recall(self, presented: bytes) -> Judged | None:
-        """Decide on a request that brings one key to a path that is not exempt, if that needs no waiting.
+    def recall(self, presented: bytes) -> Known | None:
+        """Return the one key that a request has brought to a path that is not exempt, if that is enough to let it pass.
 
-        None where more has to be known, or the key is not let in: then `authenticate` decides.
+        Then `Known.allowed` is the decision. None where more has to be known: `authenticate` decides.
         """
         if len(presented) > MAX_KEY_BYTES:
             return None
@@ -110,7 +114,7 @@ class Authenticator:
             return None
         if not known.is_timeless and not known.is_within_its_time(self._clock()):
             return None
-        return Judged(known.allowed, known.facts, known)
+        return known
 
     async def authenticate(
         self,
@@ -127,19 +131,25 @@ class Authenticator:
         `gathered` are facts that were gathered from the same store a moment ago. Raises nothing: a store or a sign-in
         that fails is a refusal for the reason UNAVAILABLE.
         """
-        facts, known = Facts(address=address), None
-        deadline = self._reader.deadline()
+        facts, known, deadline = _FACTS[Presented.NOTHING], None, None
         try:
-            if requirement is not Requirement.EXEMPT:
-                facts, known = (
-                    (gathered, None) if gathered else await self._gather(presented, address, identify, deadline)
-                )
+            if requirement is Requirement.EXEMPT:
+                pass
+            elif gathered is not None:
+                facts = gathered
+            elif presented.is_ambiguous:
+                facts = _FACTS[Presented.AMBIGUOUS]
+            elif not presented.candidates:
+                facts = await self._without_key(presented, identify)
+            elif (key := recognise(presented.candidates[0].value, self._keyring)) is None:
+                facts = _FACTS[Presented.MALFORMED]
+            else:
+                deadline = self._reader.deadline()
+                facts, known = await self._look_up(presented.candidates[0].value, key, address, deadline)
             decision = decide(requirement, facts, self._policy, self._clock())
             if isinstance(decision, Refused) and decision.reason is Reason.NO_AUTO_LOGIN_USER:
-                # The policy wants that user's record, which most requests do without. The time that the app's own
-                # sign-in took, where there was no key, is not counted.
-                until = deadline if presented.candidates else self._reader.deadline()
-                owner = await self._reader.find_owner(self._policy.auto_login_user or "", until)
+                # The policy wants that user's record, which most requests do without.
+                owner = await self._reader.find_owner(self._policy.auto_login_user or "", deadline)
                 facts = replace(facts, auto_login_user=owner)
                 decision = decide(requirement, facts, self._policy, self._clock())
         except StoreUnavailable:
@@ -166,25 +176,19 @@ class Authenticator:
             == (then.principal.id, then.principal.is_superuser, then.principal.scopes)
         )
 
-    async def _gather(
-        self, presented: Extraction, address: IPAddress | None, identify: Identify | None, deadline: float
+    async def _look_up(
+        self, presented: bytes, key: Plaintext, address: IPAddress | None, deadline: float
     ) -> tuple[Facts, Known | None]:
-        if presented.is_ambiguous:
-            return Facts(credential=Presented.AMBIGUOUS, address=address), None
-        if presented.candidates:
-            value = presented.candidates[0].value
-            key = recognise(value, self._keyring)
-            if key is None:
-                return Facts(credential=Presented.MALFORMED, address=address), None
-            name = self._cache.name(value)
-            known = self._recall(name) or await self._reader.find(name, key, deadline)
-            if known is None:
-                self._cache.drop(name)
-                return Facts(credential=Presented.UNKNOWN, address=address), None
-            return replace(known.facts, address=address), known
-        credential = Presented.FOREIGN_TOKEN if presented.foreign_token else Presented.NOTHING
-        identified = await self._identify(identify) if identify is not None else None
-        return Facts(credential=credential, address=address, identified=identified), None
+        name = self._cache.name(presented)
+        known = self._recall(name) or await self._reader.find(name, key, deadline)
+        if known is None:
+            self._cache.drop(name)
+            return _FACTS[Presented.UNKNOWN], None
+        return replace(known.facts, address=address), known
+
+    async def _without_key(self, presented: Extraction, identify: Identify | None) -> Facts:
+        facts = _FACTS[Presented.FOREIGN_TOKEN if presented.foreign_token else Presented.NOTHING]
+        return facts if identify is None else replace(facts, identified=await self._identify(identify))
 
     def _remember(self, known: Known, decision: Decision) -> bool:
         """Remember a key that lets a request pass, and forget one that does not; tell which it was."""

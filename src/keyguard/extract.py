@@ -146,7 +146,8 @@ class Sources:
             if not (type(value) is bytes and name.islower()):  # As hardly any server brings them.
                 entry = name, value = bytes(name).lower(), bytes(value)  # noqa: PLW2901 The same, as it should be.
             if name == header:
-                candidates.append(Candidate(_HEADER, _if_ascii(value.strip(b" \t"))))
+                value = value.strip(b" \t")
+                candidates.append(Candidate(_HEADER, value if value.isascii() else b""))
                 if strip:
                     continue
             elif bearer and name == b"authorization" and (token := _bearer_token(value)) is not None:

@@ -48,17 +48,21 @@ class Journal:
         self._last = clock()
         self._left_out = 0
 
-    def is_concerned(self, decision: Decision) -> bool:
-        """Tell whether there is anything to write about a decision."""
+    def is_due(self, decision: Decision) -> bool:
+        """Tell whether a line is to be written about a decision; if it would be one too many it is counted."""
+        reason = _reason(decision)
         # Of an outage `trouble` has written already, with what was the matter.
-        return _reason(decision) not in (None, Reason.UNAVAILABLE)
+        return reason is not None and reason is not Reason.UNAVAILABLE and self._may_write()
 
     def record(self, event: Event) -> None:
         """Write about `event`, if there is something to write and it is not too much."""
+        if self.is_due(event.decision):
+            self.write(event)
+
+    def write(self, event: Event) -> None:
+        """Write about `event`: a refusal, or a bad key that was let pass."""
         decision = event.decision
-        reason = _reason(decision)
-        if reason is None or not self.is_concerned(decision) or not self._may_write():
-            return
+        reason = _reason(decision) or Reason.UNAVAILABLE
         key = _key(decision)
         logger.warning(
             "%s: %s (%s%s)%s",

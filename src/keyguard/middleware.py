@@ -8,14 +8,15 @@ import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Literal
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from keyguard.access import Access, Asked, NotPermitted
 from keyguard.address import client_address
-from keyguard.answers import POLICY_VIOLATION, Answerer, OnRefused, RefusalResponse
-from keyguard.authenticator import Authenticator, Judged
+from keyguard.answers import POLICY_VIOLATION, Answerer, OnRefused, RefusalResponse, without_referrer
+from keyguard.authenticator import Authenticator
 from keyguard.cache import Known
 from keyguard.clock import utc_now
 from keyguard.errors import ConfigurationError, StoreUnavailable
@@ -37,7 +38,6 @@ from keyguard.model import (
 from keyguard.ports import Clock, KeyStore, Observer
 from keyguard.refusals import Challenge, refusal_for
 from keyguard.rules import Rules
-from keyguard.sending import outgoing, without_referrer
 from keyguard.settings import Policy
 from keyguard.sockets import OpenSocket
 
@@ -152,40 +152,24 @@ class KeyGuard(metaclass=ReportedAtStartup):
         presented = self._sources.extract(scope["headers"], scope.get("query_string") or b"")
         requirement = self._requirement(scope)
         self._take_out(presented, scope)
-        asked = self._asked(scope, presented)
-        judged = None
-        if presented.is_one_key and requirement is not _EXEMPT:
-            judged = self._authenticator.recall(presented.candidates[0].value)
-        if judged is None:
-            judged = await self._judge(scope, requirement, presented, asked)
+        access: Access | ASGIApp | None = self._recall(scope, requirement, presented, send)
+        if access is None:
+            access = await self._judge(scope, requirement, presented, send)
         del presented  # No key stands in a frame while the app runs.
-        decision, known = judged.decision, judged.known
-        self._tell(asked, decision)
-        if isinstance(decision, Refused):
-            refusal = refusal_for(decision.reason)
-            await self._answerer.answer(refusal, scope, receive, send, query_was_used=asked.query_was_used)
+        if not isinstance(access, Access):
+            await access(scope, receive, send)
             return
-        if known is not None:
-            scope["user"], scope["auth"] = known.verdict.principal, known.auth
-        elif isinstance(decision, Allowed):
-            scope["user"], scope["auth"] = decision.principal, Auth.of(decision.principal)
-        else:
-            scope["user"], scope["auth"] = _NOBODY, _NO_RIGHTS
-        scope["keyguard"] = access = Access(decision, judged.facts, known, asked, self)
-        if asked.query_was_used:
-            send = without_referrer(send)
-        sending = outgoing(send, access)
         try:
-            if known is not None and asked.type == "websocket":
-                socket = OpenSocket(receive, sending, still_valid=access.still_valid, recheck=self._recheck)
+            if access.known is not None and access.type == "websocket":
+                socket = OpenSocket(receive, access.send, still_valid=access.still_valid, recheck=self._recheck)
                 await socket.run(self.app, scope)
             else:
-                await self.app(scope, receive, sending)
+                await self.app(scope, receive, access.send)
         except NotPermitted:
             pass
         finally:
             if access.answer is not None:
-                await self._answer_instead(access, scope, receive, send)
+                await self._answer_instead(access, access.answer, scope, receive, send)
 
     async def _let_through(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take part in a lifespan, and let pass what asks for no path."""
@@ -227,16 +211,53 @@ class KeyGuard(metaclass=ReportedAtStartup):
                 self._sources.query,
             )
 
-    async def _answer_instead(self, access: Access, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer_instead(
+        self, access: Access, answer: ASGIApp, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Answer in the app's place, or end what it has begun."""
-        if access.answer is not None and not access.has_begun:
-            await access.answer(scope, receive, send)
+        if not access.has_begun:
+            await answer(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
 
-    async def _judge(self, scope: Scope, requirement: Requirement, presented: Extraction, asked: Asked) -> Judged:
-        """Have a request judged of which more has to be known."""
+    def _recall(self, scope: Scope, requirement: Requirement, presented: Extraction, send: Send) -> Access | None:
+        """Let a request in by a key that was let in before. None where more has to be known: then judge it."""
+        if requirement is _EXEMPT or not presented.is_one_key:
+            return None
+        known = self._authenticator.recall(presented.candidates[0].value)
+        if known is None or known.allowed is None:
+            return None
+        scope["user"], scope["auth"] = known.verdict.principal, known.auth
+        access = scope["keyguard"] = Access(
+            scope["type"],
+            scope.get("method"),
+            scope["path"],
+            client_address(scope.get("client"), presented.headers, trusted_hops=self._trusted_hops),
+            presented.sources,
+            presented.from_query,
+            known.allowed,
+            known.facts,
+            known,
+            self,
+            without_referrer(send) if presented.from_query else send,
+        )
+        if self._observer is not None:  # A good key is no news to the log.
+            self._tell(access, known.allowed)
+        return access
+
+    async def _judge(
+        self, scope: Scope, requirement: Requirement, presented: Extraction, send: Send
+    ) -> Access | ASGIApp:
+        """Have a request judged; return how it was let in, or the answer to it."""
         outer = None if presented.candidates or presented.is_ambiguous else self._outer(scope)
+        asked = Asked(
+            scope["type"],
+            scope.get("method"),
+            scope["path"],
+            client_address(scope.get("client"), presented.headers, trusted_hops=self._trusted_hops),
+            presented.sources if outer is None else outer.sources,
+            presented.from_query,
+        )
         identify = self._identify
         judged = await self._authenticator.authenticate(
             requirement,
@@ -245,22 +266,32 @@ class KeyGuard(metaclass=ReportedAtStartup):
             identify=None if identify is None else lambda: _answer_of(identify, scope),
             gathered=None if outer is None else replace(outer.facts, address=asked.address, auto_login_user=None),
         )
-        if outer is not None:
-            asked.sources, judged.known = outer.asked.sources, outer.known
+        decision = judged.decision
         # What the layers outside say of the caller was for `identify` alone.
         for name in ("user", "auth", "keyguard"):
             scope.pop(name, None)
-        return judged
-
-    def _asked(self, scope: Scope, presented: Extraction) -> Asked:
-        return Asked(
-            scope["type"],
-            scope.get("method"),
-            scope["path"],
-            client_address(scope.get("client"), scope["headers"], trusted_hops=self._trusted_hops),
-            presented.sources,
-            presented.from_query,
+        self._tell(asked, decision)
+        if isinstance(decision, Refused):
+            refusal = refusal_for(decision.reason)
+            return partial(self._answerer.answer, refusal, query_was_used=asked.query_was_used)
+        if isinstance(decision, Allowed):
+            scope["user"], scope["auth"] = decision.principal, Auth.of(decision.principal)
+        else:
+            scope["user"], scope["auth"] = _NOBODY, _NO_RIGHTS
+        access = scope["keyguard"] = Access(
+            asked.type,
+            asked.method,
+            asked.path,
+            asked.address,
+            asked.sources,
+            asked.query_was_used,
+            decision,
+            judged.facts,
+            judged.known if outer is None else outer.known,
+            self,
+            without_referrer(send) if asked.query_was_used else send,
         )
+        return access
 
     def _requirement(self, scope: Scope) -> Requirement:
         root_path = scope.get("root_path") or ""
@@ -308,8 +339,9 @@ class KeyGuard(metaclass=ReportedAtStartup):
         return await self._authenticator.passes_still(known, asked.address)
 
     def _tell(self, asked: Asked, decision: Decision) -> None:
-        """Tell the log and the observer what was decided, if there is anything to tell."""
-        if self._observer is None and not self._journal.is_concerned(decision):
+        """Tell the log and the observer what was decided."""
+        is_due = self._journal.is_due(decision)
+        if not is_due and self._observer is None:
             return
         event = Event(
             decision=decision,
@@ -319,7 +351,8 @@ class KeyGuard(metaclass=ReportedAtStartup):
             address=asked.address,
             sources=asked.sources,
         )
-        self._journal.record(event)
+        if is_due:
+            self._journal.write(event)
         if self._observer is not None:
             try:
                 self._observer(event)

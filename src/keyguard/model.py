@@ -262,7 +262,13 @@ class Source(Enum):
     BEARER = "bearer"
 
 
-class Presented(Enum):
+class _Looked(Enum):
+    """What is looked up with each request: by identity, because `Enum` computes the hash of a name."""
+
+    __hash__ = object.__hash__
+
+
+class Presented(_Looked):
     """What a request brought, where that is not a genuine key."""
 
     NOTHING = "nothing"
@@ -275,7 +281,7 @@ class Presented(Enum):
     """Well-formed, but no row of the store verifies it."""
 
 
-class Reason(Enum):
+class Reason(_Looked):
     """Why a request was refused: for the log and the observer. What the caller learns stands in `keyguard.refusals`."""
 
     MISSING = "no key was presented"
@@ -314,8 +320,9 @@ class Verdict:
 class Facts:
     """All that is known of a request when `keyguard.policy.decide` is asked.
 
-    `identified` is whom the app's own sign-in knows (asked only where no key was presented), `auto_login_user` the
-    record of the policy's auto-login user (read only where the policy can make use of it).
+    `address` is where a key came from, `identified` whom the app's own sign-in knows (asked only where no key was
+    presented), `auto_login_user` the record of the policy's auto-login user (read only where the policy can make use of
+    it).
     """
 
     credential: Presented | Verdict = Presented.NOTHING

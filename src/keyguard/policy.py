@@ -79,7 +79,7 @@ def decide(requirement: Requirement, facts: Facts, policy: Policy, now: datetime
     if credential is Presented.AMBIGUOUS:
         return Refused(rule=Rule.AMBIGUOUS, reason=Reason.AMBIGUOUS)
     if flaw is not None:
-        return Refused(rule=Rule.BAD_KEY, reason=flaw, key=key)
+        return Refused(rule=Rule.BAD_KEY, reason=flaw, key=key) if key is not None else _KEYLESS[flaw]
     if policy.auto_login and not policy.auto_login_needs_key:
         return _as_auto_login_user(Rule.AUTO_LOGIN, facts.auto_login_user)
     if requirement is Requirement.OPTIONAL:
@@ -108,6 +108,10 @@ _FLAWS = {
     Presented.MALFORMED: Reason.MALFORMED,
     Presented.UNKNOWN: Reason.UNKNOWN,
 }
+
+
+_KEYLESS = {reason: Refused(rule=Rule.BAD_KEY, reason=reason) for reason in _FLAWS.values() if reason is not None}
+"""Made once: whoever floods a server with what is no key makes it do as little as possible."""
 
 
 def _flaw(credential: Presented | Verdict, address: IPAddress | None, now: datetime) -> Reason | None:
