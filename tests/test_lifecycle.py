@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from keyguard import lifecycle
-from keyguard.errors import ConfigurationError, Conflict, InvalidKey, NotFound, Overloaded
+from keyguard.errors import ConfigurationError, Conflict, InvalidKey, NotFound, NotSupported, Overloaded
 from keyguard.hashing import SLOW_HASHING, Argon2Hasher, SlowHashing, hmac_digest, sha256_digest
 from keyguard.keys import from_entropy
-from keyguard.model import KeyRecord, Owner
+from keyguard.model import KeyRecord, Owner, Usage
 from keyguard.settings import KeyFormat, Keyring
 from keyguard.stores.memory import MemoryStore
 from keyguard.stores.sql import SQLStore
@@ -694,6 +694,38 @@ async def test_mistakes_rotate_nothing(store, clock, mistake, sentence):
     with pytest.raises(ConfigurationError, match=sentence):
         await lifecycle.rotate(store, old.id, **{"clock": clock} | mistake)
     assert await lifecycle.list_keys(store) == [old]
+
+
+# --- uses -------------------------------------------------------------------------------------------------------
+
+
+async def test_uses_are_read(store):
+    """The uses of a key are those that the store has; of many at once they come by id, and every id is there."""
+    used = Usage(total=3, last_used_at=NOON, last_used_address="192.0.2.1")
+    await store.record_uses({"one": used, "two": Usage(total=1)}, worker="w", sequence=1)
+    assert await lifecycle.usage(store, "one") == used
+    assert await lifecycle.usage(store, "none") == Usage(total=0)
+    assert await lifecycle.usages(store, iter(["two", "none", "one"])) == {
+        "two": Usage(total=1),
+        "none": Usage(total=0),
+        "one": used,
+    }
+    assert await lifecycle.usages(store, []) == {}
+
+
+class Uncounted(MemoryStore):
+    """A store that counts nothing."""
+
+    record_uses = None
+    get_uses = None
+
+
+async def test_uses_are_not_read_where_there_are_none():
+    """A store that does not count says so, and a single id is no list of ids."""
+    with pytest.raises(ConfigurationError, match="key_ids is a list of ids, even of one; not a str"):
+        await lifecycle.usages(MemoryStore(), "one")
+    with pytest.raises(NotSupported, match="this store does not count uses"):
+        await lifecycle.usage(Uncounted(), "one")
 
 
 # --- owners -----------------------------------------------------------------------------------------------------

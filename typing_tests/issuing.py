@@ -6,6 +6,7 @@ from ipaddress import ip_network
 from typing import assert_type
 
 from keyguard import ApiKey, KeyRecord, Keyring, Owner, lifecycle
+from keyguard.model import Usage
 from keyguard.ports import KeyRegistry
 from keyguard.stores.memory import MemoryStore
 from keyguard.stores.sql import SQLStore
@@ -35,6 +36,9 @@ async def administer(store: KeyRegistry, key_id: str) -> None:
     assert_type(await lifecycle.get(store, key_id), KeyRecord)
     assert_type(await lifecycle.list_keys(store, "owner-1"), list[KeyRecord])
     assert_type(await lifecycle.revoke(store, key_id, reason="leaked"), bool)
+    assert_type(await lifecycle.rotate(store, key_id, grace=timedelta(days=1)), lifecycle.Issued)
+    assert_type(await lifecycle.usage(store, key_id), Usage)
+    assert_type(await lifecycle.usages(store, [key_id]), dict[str, Usage])
     assert_type(await lifecycle.adopt(store, "owner-1", "sk-…"), KeyRecord)
     assert_type(await lifecycle.verify_password(store, "ada", "…"), Owner | None)
     assert_type(lifecycle.mint(Keyring()), tuple[ApiKey, str])
@@ -46,4 +50,7 @@ async def mistakes(store: MemoryStore, static: StaticStore) -> None:
     await lifecycle.issue(static, "ada")  # type: ignore[arg-type]  # It can keep no change.
     await lifecycle.issue(store, 1)  # type: ignore[arg-type]  # An owner's id is a text.
     await lifecycle.issue(store, "1", expires_at=3600)  # type: ignore[arg-type]  # A time, not a number of seconds.
+    await lifecycle.rotate(store, "1", grace=3600)  # type: ignore[arg-type]  # A timedelta, not a number of seconds.
+    await lifecycle.rotate(static, "ci")  # type: ignore[arg-type]  # It can keep no change.
+    await lifecycle.usage(static, "ci")  # It counts all the same.
     await lifecycle.revoke(store, "1", "leaked")  # type: ignore[call-arg]  # The reason is given by name.

@@ -15,11 +15,11 @@ from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from keyguard.clock import utc_now
-from keyguard.errors import ConfigurationError, Conflict, InvalidKey, NotFound
+from keyguard.errors import ConfigurationError, Conflict, InvalidKey, NotFound, NotSupported
 from keyguard.hashing import SLOW_HASHING, Argon2Hasher, Digests
 from keyguard.keys import ENTROPY_BYTES, ApiKey, Plaintext, from_entropy, recognise
-from keyguard.model import ALL_SCOPES, IPNetwork, KeyRecord, Owner, check_scope
-from keyguard.ports import Clock, KeyRegistry
+from keyguard.model import ALL_SCOPES, IPNetwork, KeyRecord, Owner, Usage, check_scope
+from keyguard.ports import Clock, KeyRegistry, KeyStore, UsageStore
 from keyguard.settings import Keyring
 
 __all__ = [
@@ -39,6 +39,8 @@ __all__ = [
     "rotate",
     "set_password",
     "set_superuser",
+    "usage",
+    "usages",
     "verify_password",
 ]
 
@@ -260,6 +262,29 @@ async def rotate(
     if not await store.rotate_key(old, new, until=until):
         raise Conflict("the key was revoked or rotated at this moment: look at it again")
     return Issued(key=key, record=new)
+
+
+async def usage(store: KeyStore, key_id: str) -> Usage:
+    """Return how often a key has let a request in, and when and from where it did so last.
+
+    What workers have counted and not written yet, about ten seconds' worth, is not in it. A key that was never used, or
+    that does not exist, has `total` 0. Raises `NotSupported` if the store does not count.
+    """
+    return (await usages(store, [key_id]))[key_id]
+
+
+async def usages(store: KeyStore, key_ids: Iterable[str]) -> dict[str, Usage]:
+    """Return what `usage` does for many keys at once, by id, such as for a list of keys; every id is in it.
+
+    Raises `NotSupported` if the store does not count, and `ConfigurationError` for a single id.
+    """
+    if isinstance(key_ids, str):
+        raise ConfigurationError("key_ids is a list of ids, even of one; not a str")
+    if not isinstance(store, UsageStore):
+        raise NotSupported("this store does not count uses: it is no keyguard.ports.UsageStore")
+    ids = list(key_ids)
+    known = await store.get_uses(ids)
+    return {key_id: known.get(key_id, Usage(total=0)) for key_id in ids}
 
 
 # --- owners -----------------------------------------------------------------------------------------------------
