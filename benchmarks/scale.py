@@ -26,10 +26,8 @@ from benchmarks.contestants import (
     Entered,
     OpenStore,
     bare,
-    guarded,
     guarding,
     in_turn,
-    issued_keys,
     new_key,
     postgres_store,
     sqlite_store,
@@ -120,10 +118,10 @@ class Filled:
 
 
 @asynccontextmanager
-async def filled(open_store: OpenStore, size: int) -> AsyncIterator[Filled]:
-    """Open a store with `size` keys."""
+async def filled(open_store: OpenStore, size: int, *, real: int = REAL) -> AsyncIterator[Filled]:
+    """Open a store with `size` keys, of which `real` have a text."""
     async with open_store() as store:
-        keys = [new_key() for _ in range(min(REAL, size))]
+        keys = [new_key() for _ in range(min(real, size))]
         await fill(url_of(store), keys, size)
         await lifecycle.add_owner(store, "ada", id="ada")
         yield Filled(size=size, store=store, keys=keys)
@@ -202,26 +200,28 @@ async def compare(
 # --- memory -----------------------------------------------------------------------------------------------------
 
 
-async def bytes_kept(open_store: OpenStore, keys: int, **options: Any) -> int:
-    """Return by how much the memory has grown when a KeyGuard has checked so many keys of a store, once each."""
-    async with guarded(open_store, **options) as (store, app):
-        texts = await issued_keys(store, keys)
-        await seconds_for(app, requests_with(texts[:10]))
+async def bytes_kept(there: Filled, **options: Any) -> int:
+    """Return by how much the memory has grown when a KeyGuard has checked each of a store's keys once."""
+    async with guarding(there.store, **options) as app:
+        await seconds_for(app, requests_with(there.keys[:1]))
         gc.collect()
         tracemalloc.start()
-        for text in texts[10:]:
-            await seconds_for(app, requests_with([text]))
-        gc.collect()
-        kept, _ = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
+        try:
+            for key in there.keys[1:]:
+                await seconds_for(app, requests_with([key]))
+            gc.collect()
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
     return kept
 
 
 async def bytes_per_cached_key(keys: int) -> float:
     """Return what a key takes in the cache: the growth with a cache that holds all, less that without a cache."""
-    with_cache = await bytes_kept(sqlite_store, keys, cache_size=keys)
-    without = await bytes_kept(sqlite_store, keys, cache_size=0)
-    return (with_cache - without) / (keys - 10)
+    async with filled(sqlite_store, keys, real=keys) as there:
+        with_cache = await bytes_kept(there, cache_size=keys)
+        without = await bytes_kept(there, cache_size=0)
+    return (with_cache - without) / (keys - 1)
 
 
 # --- the tables -------------------------------------------------------------------------------------------------
