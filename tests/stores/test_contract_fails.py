@@ -1,8 +1,8 @@
 """The suites of `keyguard.testing` notice a store that breaks its promises."""
 
+import asyncio
 import itertools
 import time
-import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
