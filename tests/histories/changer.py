@@ -92,9 +92,6 @@ HOWS = ("alone", "alone", "in a transaction", "rolled back")
 GRACES = (0.05, 0.2, 1.0)
 """Seconds; short, so that they end while the history still goes on."""
 
-MOST_KEYS = 16
-"""Keys that one changer has in hand; older ones are let go."""
-
 
 def _sets(key, fields):
     owners = {Field.ACTIVE, Field.SUPERUSER}
@@ -170,7 +167,8 @@ class Changer:
 
     `keys` are those that it changes, besides those that it issues; `lines` leads to each worker; `tell` is called with
     each `Change`, `Use` and new `Key`; of a hundred changes, `raws` are made in SQL; `pace` is how many
-    seconds it rests between two changes.
+    seconds it rests between two changes; `only` are the kinds of changes in SQL, if not all of them; `hot`
+    is how many keys it has in hand, the newest that it knows.
     """
 
     name: str
@@ -181,6 +179,8 @@ class Changer:
     tell: Callable
     raws: float
     pace: float
+    only: tuple
+    hot: int
     random: random.Random
     unavailable: int = 0
     _ours: set = field(default_factory=set)
@@ -191,12 +191,16 @@ class Changer:
         self._owners = sorted({key.owner for key in self.keys})
 
     async def step(self):
-        """Change something, and use the key at each worker before it and behind it."""
+        """Change something, and use the key at each worker: before it or while it goes on, and behind it."""
         is_raw = self.random.random() * 100 < self.raws
-        table = self.raw.table if is_raw else LIBRARY
+        table = LIBRARY
+        if is_raw:
+            table = {kind: row for kind, row in self.raw.table.items() if not self.only or kind in self.only}
         kind = self.random.choices([*table], [weight for weight, *_ in table.values()])[0]
-        key = self.random.choice(self.keys[-MOST_KEYS:])
-        await self.probe(key)
+        key = self.random.choice(self.keys[-self.hot :])
+        probe = asyncio.create_task(self.probe(key))
+        if self.random.random() < 0.5:
+            await probe
         if is_raw:
             await self._in_sql(kind, key)
         elif kind == "issue":
@@ -204,8 +208,9 @@ class Changer:
         elif table[kind][2] is None:
             await self._rotate(kind, key)
         else:
-            await self._call(kind, _sets(key, table[kind][1]), lambda: table[kind][2](self.store, key))
+            await self.call(kind, key)
         await self.probe(key)
+        await probe
         await asyncio.sleep(self.pace)
 
     async def probe(self, *keys):
@@ -223,6 +228,11 @@ class Changer:
             self.tell(use)
 
     # --- through the library ---
+
+    async def call(self, kind, key):
+        """Make a change of a key or its owner."""
+        _, fields, call = LIBRARY[kind]
+        await self._call(kind, _sets(key, fields), lambda: call(self.store, key))
 
     async def _issue(self):
         """Issue a key that clients begin to use a moment before it exists."""
@@ -376,7 +386,7 @@ async def run(task, tell):
 
 
 @asynccontextmanager
-async def changing(*, url, keys, workers, tell, raws, seed, at_once, pace):
+async def changing(*, url, keys, workers, tell, raws, seed, at_once, pace, only, hot):
     """Give so many changers `at_once`, with one store, each with connections of its own."""
     async with AsyncExitStack() as stack:
         store = SQLStore(url)
@@ -397,6 +407,8 @@ async def changing(*, url, keys, workers, tell, raws, seed, at_once, pace):
                     tell=tell,
                     raws=raws,
                     pace=pace,
+                    only=only,
+                    hot=hot,
                     random=random.Random(f"{seed} {number}"),
                 )
             )

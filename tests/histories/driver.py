@@ -10,7 +10,7 @@ import random
 import sys
 import time
 from collections import Counter, defaultdict
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 
 from histories.changer import changing, loaded
@@ -21,12 +21,10 @@ from servers.harness import TESTS, running
 from keyguard import lifecycle
 from keyguard.stores.sql import SQLStore
 
-__all__ = ["Outcome", "make_history"]
+__all__ = ["Outcome", "Run", "make_history", "system"]
 
 OWNERS = 4
 KEYS_EACH = 3
-HOT = 12
-"""So many of the newest keys are what clients use, most of the time."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,11 +59,14 @@ class Outcome:
         """The processes that let a key pass."""
         return {use.pid for use in self.history.uses if use.answer is not Answer.REFUSED}
 
+    def counted(self, what):
+        """Return what the workers have counted, all together."""
+        return sum(count[what] for count in self.counts.values())
+
     @property
     def hit_rate(self):
-        """What part of the uses was answered without reading the key's row."""
-        uses = sum(count["uses"] for count in self.counts.values())
-        return 1 - sum(count["reads"] for count in self.counts.values()) / uses
+        """How many of a hundred uses were answered by what was remembered, without a read of the key's row."""
+        return 100 * self.counted("hits") / self.counted("uses")
 
     @property
     def crossed(self):
@@ -111,72 +112,120 @@ class Outcome:
             for kind in kinds
         }
         answers = Counter(use.answer.value for use in self.history.uses)
-        statements = sum(count["statements"] for count in self.counts.values())
         text = (
             f"{self.operations} operations in {self.seconds:.1f} s, {len(self.pids)} processes: "
             f"{len(self.history.uses)} uses of {len(self.history.owners)} keys ({dict(answers)}), "
             f"{len(self.history.changes)} changes, {self.unavailable} times no answer\n"
-            f"{statements} statements, hit rate {self.hit_rate:.2f}; "
+            f"{self.hit_rate:.0f} % of the uses by what was remembered, {self.counted('reads')} reads of keys, "
+            f"{self.counted('statements')} statements in all; "
             f"{len(self.crossed)} keys refused by one process that another had let pass\n"
         )
         return text + "".join(f"  {kinds[kind]:6} x {kind}, at most {slowest[kind]:.1f} ms\n" for kind in sorted(kinds))
 
 
-async def make_history(
-    url,
-    directory,
-    *,
-    operations,
-    workers=2,
-    clients=6,
-    changers=1,
-    raws=25,
-    seed=0,
-    mutant=None,
-    pace=0.0,
-):
-    """Return the `Outcome` of that many operations on the empty database at `url`.
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """A system that runs: a database and its workers, and what has come of it so far."""
 
-    `changers` work in each of two processes, this one and another; of a hundred changes `raws` are made in SQL. `pace`
-    is how many seconds each of them rests between two changes.
-    """
-    outcome = Outcome()
-    async with AsyncExitStack() as stack:
-        store = SQLStore(url)
-        stack.push_async_callback(store.close)
-        await store.create_schema()
-        keys = await _first_keys(store, outcome)
-        started = [
-            stack.enter_context(running("httptools", "histories.worker:app", directory, environment=environment))
-            for environment in [_environment(url, mutant)] * workers
-        ]
-        await asyncio.gather(*(asyncio.to_thread(server.wait_until_it_answers) for server in started))
-        places = [Worker(port=server.port, pid=server.process.pid) for server in started]
-        begin = time.monotonic()
-        task = {"url": url, "workers": places, "keys": keys, "raws": raws, "at_once": changers, "pace": pace}
-        async with _other_process(task | {"seed": f"{seed} there"}, outcome):
-            here = await stack.enter_async_context(changing(tell=outcome.tell, **task, seed=f"{seed} here"))
+    url: str
+    servers: list
+    outcome: Outcome
+    keys: list
+    seed: str
+
+    @property
+    def places(self):
+        return [Worker(port=server.port, pid=server.process.pid) for server in self.servers]
+
+    async def go(self, operations, *, clients=6, changers=1, elsewhere=True, **how):
+        """Let so many operations happen.
+
+        `changers` work in this process, and as many `elsewhere`, in another one; for `how` see `changers`.
+        """
+        outcome, begin = self.outcome, time.monotonic()
+        end = outcome.operations + operations
+        async with AsyncExitStack() as stack:
+            if elsewhere:
+                await stack.enter_async_context(_other_process(self._task("there", changers, how), outcome))
+            here = await stack.enter_async_context(self.changers(changers, **how))
 
             async def change(changer):
-                while outcome.operations < operations:
+                while outcome.operations < end:
                     await changer.step()
 
-            await asyncio.gather(
-                *map(change, here),
-                *(_use(random.Random(f"{seed} {number}"), places, outcome, operations) for number in range(clients)),
-            )
-        outcome.unavailable += sum(changer.unavailable for changer in here)
-        outcome.seconds = time.monotonic() - begin
-        for place in places:
-            line = await connect(place)
-            outcome.counts[place.pid] = json.loads((await line.get(b"/counts", outcome.keys[0]))[1])
+            users = [self._use(random.Random(f"{self.seed} {end} {n}"), end, here[0].hot) for n in range(clients)]
+            await asyncio.gather(*map(change, here), *users)
+        outcome.seconds += time.monotonic() - begin
+
+    @asynccontextmanager
+    async def changers(self, at_once, **how):
+        """Give so many changers, which work in this process; `how` are settings of a `Changer`."""
+        async with changing(tell=self.outcome.tell, **self._task("here", at_once, how)) as changers:
+            yield changers
+            self.outcome.unavailable += sum(changer.unavailable for changer in changers)
+
+    def _task(self, where, at_once, how):
+        settings = {"raws": 25, "pace": 0.0, "only": [], "hot": 12} | how
+        seed = f"{self.seed} {self.outcome.operations} {where}"
+        return {"url": self.url, "workers": self.places, "keys": self.keys, "at_once": at_once, "seed": seed} | settings
+
+    async def _use(self, choose, end, hot):
+        """Use keys, mostly the newest, at whatever worker."""
+        lines = [await connect(place) for place in self.places]
+        while self.outcome.operations < end:
+            newest = self.outcome.keys[1:][-hot if choose.random() < 0.95 else 0 :]
+            try:
+                use = await choose.choice(lines).use(choose.choice(newest))
+            except Gone:
+                continue
+            self.outcome.tell(use if use is not None else {"unavailable": 1})
+        for line in lines:
             line.close()
-    return outcome
+
+    async def count(self):
+        """Ask each worker for its counts."""
+        for place in self.places:
+            line = await connect(place)
+            self.outcome.counts[place.pid] = json.loads((await line.get(b"/counts", self.outcome.keys[0]))[1])
+            line.close()
 
 
-def _environment(url, mutant):
+@asynccontextmanager
+async def system(url, directory, *, workers=2, mutant=None, pause=0.02, seed="", prepare=None):
+    """Start workers on the empty database at `url`; `prepare` is called when it has its tables and first keys.
+
+    `mutant` is what is broken in the workers, and `pause` for how many seconds one waits where that is what it does.
+    """
+    outcome = Outcome()
+    store = SQLStore(url)
+    try:
+        await store.create_schema()
+        keys = await _first_keys(store, outcome)
+    finally:
+        await store.close()
+    if prepare is not None:
+        await prepare()
+    with ExitStack() as stack:
+        environment = _environment(url, mutant, pause)
+        servers = [
+            stack.enter_context(running("httptools", "histories.worker:app", directory, environment=environment))
+            for _ in range(workers)
+        ]
+        await asyncio.gather(*(asyncio.to_thread(server.wait_until_it_answers) for server in servers))
+        yield Run(url=url, servers=servers, outcome=outcome, keys=keys, seed=seed)
+
+
+async def make_history(url, directory, *, operations, workers=2, mutant=None, seed="", prepare=None, **more):
+    """Return the `Outcome` of so many operations; see `system` and `Run.go`."""
+    async with system(url, directory, workers=workers, mutant=mutant, seed=seed, prepare=prepare) as run:
+        await run.go(operations, **more)
+        await run.count()
+        return run.outcome
+
+
+def _environment(url, mutant, pause):
     quiet = {"UVICORN_ACCESS_LOG": "0", "UVICORN_LOG_LEVEL": "warning"}
-    return quiet | {"DATABASE": url} | ({"MUTANT": mutant} if mutant else {})
+    return quiet | {"DATABASE": url, "MUTANT": mutant or "", "PAUSE": str(pause)}
 
 
 async def _first_keys(store, outcome):
@@ -203,20 +252,6 @@ async def _issue(store, owner, outcome):
     sets = {(key.id, Field.EXISTS): True}
     outcome.tell(Change(kind="issue", sets=sets, start=start, end=time.monotonic_ns()))
     return key
-
-
-async def _use(choose, places, outcome, operations):
-    """Use keys, mostly the newest, at whatever worker."""
-    lines = [await connect(place) for place in places]
-    while outcome.operations < operations:
-        newest = outcome.keys[1:][-HOT if choose.random() < 0.95 else 0 :]
-        try:
-            use = await choose.choice(lines).use(choose.choice(newest))
-        except Gone:
-            continue
-        outcome.tell(use if use is not None else {"unavailable": 1})
-    for line in lines:
-        line.close()
 
 
 @asynccontextmanager

@@ -1,17 +1,37 @@
-"""What can be broken on purpose: each is a function that breaks one thing in a worker's store or guard."""
+"""What can be broken on purpose: each is a function that breaks one thing in a worker's store or guard.
 
+Where a fault shows only if something comes in between, there is a pause in which it can; that pause alone is a mutant
+too, and breaks nothing: its name begins with "slow".
+"""
+
+import asyncio
+import os
+import sqlite3
 import time
 
 __all__ = ["MUTANTS"]
 
+PAUSE = float(os.environ.get("PAUSE", "nan"))
 
-def trust_for_a_while(store, guard):
-    """Answer by what was read up to 20 ms ago, as caches with a time to live do."""
+MUTANTS = {}
+
+
+def mutant(break_it):
+    MUTANTS[break_it.__name__] = break_it
+    return break_it
+
+
+# --- the cache ------------------------------------------------------------------------------------------------------
+
+
+@mutant
+def trusts_for_a_while(store, guard):
+    """Answers by what was read up to a fifth of a second ago, as caches with a time to live do."""
     find, known = store.find, {}
 
     async def finding(lookups):
         read_at, found = known.get(tuple(lookups), (0, None))
-        if found is None or time.monotonic() - read_at > 0.02:
+        if found is None or time.monotonic() - read_at > 0.2:
             now = time.monotonic()
             found = await find(lookups)
             known[tuple(lookups)] = now, found
@@ -20,4 +40,135 @@ def trust_for_a_while(store, guard):
     store.find = finding
 
 
-MUTANTS = {mutant.__name__: mutant for mutant in [trust_for_a_while]}
+@mutant
+def slow_reads(store, guard):
+    """Rests between the reading of a row and what is made of it."""
+    find = store.find
+
+    async def finding(lookups):
+        found = await find(lookups)
+        await asyncio.sleep(PAUSE)
+        return found
+
+    store.find = finding
+
+
+@mutant
+def token_after_row(store, guard):
+    """Takes the token when the row has been read already."""
+    slow_reads(store, guard)
+    reader = guard._authenticator._reader
+
+    async def finding(flight, lookups, deadline):
+        flight.begin(None, time.monotonic())
+        found = await reader._ask(lambda: store.find(lookups), deadline)
+        flight.token = store.token()
+        return found
+
+    reader._find = finding
+
+
+@mutant
+def joins_any_read(store, guard):
+    """Shares a read that has begun, whatever has been changed since."""
+    slow_reads(store, guard)
+    guard._authenticator._reader._flights._can_be_joined = lambda flight: bool(flight.passengers)
+
+
+def _without_token_now_and_then(store):
+    """Vouch for nothing in every other tenth of a second."""
+    token = store.token
+    store.token = lambda: token() if int(time.monotonic() * 10) % 2 else None
+
+
+@mutant
+def slow_tokens(store, guard):
+    """Vouches for nothing at times."""
+    _without_token_now_and_then(store)
+    _retie(store, guard)
+
+
+@mutant
+def stale_without_token(store, guard):
+    """Likewise; and what was read before is used all the same where nothing vouches for it."""
+    slow_tokens(store, guard)
+    cache = guard._authenticator._cache
+    get = cache.get
+
+    def getting(name):
+        return get(name) or (cache._entries.get(name) if store.token() is None else None)
+
+    cache.get = getting
+
+
+def _retie(store, guard):
+    """Have everybody ask the token that the store has now."""
+    authenticator = guard._authenticator
+    authenticator._cache._token = authenticator._reader._token = authenticator._reader._flights._token = store.token
+
+
+# --- SQLite ---------------------------------------------------------------------------------------------------------
+
+
+def _when_open(store, then):
+    """Do something whenever the store has been opened."""
+    open_it = store._voucher.open
+
+    async def opening(missing):
+        await open_it(missing)
+        then(store._voucher)
+
+    store._voucher.open = opening
+
+
+@mutant
+def token_in_a_transaction(store, guard):
+    """Reads the revision in a transaction that stays open, which goes on seeing what was there at its beginning."""
+    _when_open(store, lambda voucher: voucher._connection.execute("BEGIN"))
+
+
+@mutant
+def token_by_an_open_statement(store, guard):
+    """Does not fetch another answer on the same connection to its end."""
+
+    def leave_open(voucher):
+        voucher.left_open = voucher._connection.execute("SELECT id FROM keyguard_keys UNION ALL VALUES (1), (2)")
+        voucher.left_open.fetchone()
+
+    _when_open(store, leave_open)
+
+
+@mutant
+def row_in_an_older_transaction(store, guard):
+    """Takes the token before it reads the row, but in a transaction that has begun before."""
+    path = store._database.engine.url.database
+    reader = guard._authenticator._reader
+
+    async def finding(flight, lookups, deadline):
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("BEGIN")
+            connection.execute("SELECT n FROM keyguard_revision").fetchall()
+            await asyncio.sleep(PAUSE)
+            flight.begin(store.token(), time.monotonic())
+            there, store._reader._connection = store._reader._connection, connection
+            try:
+                return store._reader.find(lookups)
+            finally:
+                store._reader._connection = there
+        finally:
+            connection.close()
+
+    reader._find = finding
+
+
+@mutant
+def does_not_look_for_triggers(store, guard):
+    """Takes it for granted that they are all there."""
+    store._voucher._triggers.__class__.missing = lambda triggers, fetch: []
+
+
+@mutant
+def does_not_look_at_the_file(store, guard):
+    """Takes it for granted that the file is still the one that is open."""
+    store._database.file.__class__.is_another = lambda file: False

@@ -23,6 +23,8 @@ def judge(outcome, capsys, lease=None):
     assert outcome.operations >= OPERATIONS
     assert outcome.unavailable <= outcome.operations / 100
     assert len(outcome.pids) == SIZE["workers"]
+    assert outcome.hit_rate > 10
+    assert outcome.counted("reads") < 0.8 * len(outcome.history.uses)
     assert len(outcome.crossed) >= 5, "hardly a key was refused by one process that another had let pass"
 
 

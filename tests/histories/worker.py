@@ -15,10 +15,11 @@ from keyguard.stores.sql import SQLStore
 
 
 class Counts:
-    """How many requests came, and how many statements read the row of a key."""
+    """How many requests came, how many found what they needed in the cache, and what the database was asked."""
 
     def __init__(self):
         self.uses = 0
+        self.hits = 0
         self.reads = 0
         self.statements = 0
 
@@ -41,6 +42,16 @@ class Counts:
         """See each statement of the pool's connections."""
         event.listen(engine, "before_cursor_execute", lambda _1, _2, text, *_: self.statement(text))
 
+    def watch_cache(self, cache):
+        get = cache.get
+
+        def getting(name):
+            known = get(name)
+            self.hits += known is not None
+            return known
+
+        cache.get = getting
+
 
 def make(url, mutant=None, **arguments):
     """Return the guarded app."""
@@ -58,7 +69,7 @@ def make(url, mutant=None, **arguments):
                 await send({"type": f"{message['type']}.complete"})
             return
         if scope["path"] == "/counts":
-            body = json.dumps({"uses": counts.uses, "reads": counts.reads, "statements": counts.statements}).encode()
+            body = json.dumps(vars(counts)).encode()
         else:
             user = scope["user"]
             body = f"{os.getpid()} {user.name} {user.is_superuser}".encode()
@@ -68,6 +79,7 @@ def make(url, mutant=None, **arguments):
     guarded = KeyGuard(answer, store=store, query=None, **arguments)
     if mutant:
         MUTANTS[mutant](store, guarded)
+    counts.watch_cache(guarded._authenticator._cache)
 
     async def app(scope, receive, send):
         counts.uses += scope.get("path") == "/who"

@@ -1,0 +1,95 @@
+"""What is broken on purpose shows in a history: the checker finds each fault, and finds nothing without it."""
+
+import asyncio
+import sqlite3
+
+import pytest
+from histories.driver import make_history, system
+
+OPERATIONS = 2000
+
+SOON_SEEN = [
+    "trusts_for_a_while",
+    "stale_without_token",
+    "token_in_a_transaction",
+    "token_by_an_open_statement",
+    "row_in_an_older_transaction",
+]
+
+
+async def history(folder, mutant, **more):
+    how = {"operations": OPERATIONS, "mutant": mutant, "elsewhere": False, "hot": 6} | more
+    return await make_history(f"sqlite+aiosqlite:///{folder}/keys.db", folder, **how)
+
+
+@pytest.mark.parametrize("mutant", SOON_SEEN)
+async def test_a_fault_is_found(tmp_path, mutant):
+    """With this one thing broken, some answers are explained by no order of events."""
+    outcome = await history(tmp_path, mutant)
+    assert len(outcome.bad()) >= 3
+
+
+async def test_to_vouch_for_nothing_at_times_is_no_fault(tmp_path):
+    """What only makes room for a fault, so that it shows, is not found guilty: a token that is None now and then."""
+    assert (await history(tmp_path, "slow_tokens")).bad() == []
+
+
+async def overlapping(folder, mutant):
+    """Let a read begin, change what it read before it ends, and use the key behind the change."""
+    url = f"sqlite+aiosqlite:///{folder}/keys.db"
+    async with system(url, folder, workers=1, mutant=mutant, pause=0.3) as run, run.changers(2) as (one, other):
+        for meanwhile in (True, False):
+            for key, kind in zip(run.keys[:3], ["revoke", "disable", "deactivate"], strict=True):
+                reading = asyncio.create_task(one.probe(key))
+                await asyncio.sleep(0.1)  # In which the row is read.
+                await other.call(kind, key)
+                if meanwhile:
+                    await other.probe(key)
+                await reading
+                await other.probe(key)
+            del run.keys[:3]
+        return run.outcome.bad()
+
+
+@pytest.mark.parametrize("mutant", ["token_after_row", "joins_any_read"])
+async def test_a_fault_is_found_where_reads_overlap(tmp_path, mutant):
+    """A change comes between the reading of a row and its end: what was read is used for a request behind it."""
+    assert len(await overlapping(tmp_path, mutant)) == 3
+
+
+async def test_slow_reads_are_no_fault(tmp_path):
+    """The same where reads only take their time."""
+    assert await overlapping(tmp_path, "slow_reads") == []
+
+
+TRIGGERS = {
+    # What is changed in SQL, and how often, for the trigger to matter.
+    "keyguard_keys_update": {},
+    "keyguard_owners_update": {},
+    "keyguard_keys_delete": {"raws": 15, "only": ["SQL deletes"]},
+    "keyguard_keys_insert": {"raws": 50, "only": ["SQL replaces it by a revoked one", "SQL replaces it by a good one"]},
+}
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS)
+async def test_a_missing_trigger_is_found(tmp_path, trigger):
+    """Where one trigger is missing and nobody looks for it, changes that it should count are not seen."""
+    drop = dropping(tmp_path, trigger)
+    outcome = await history(tmp_path, "does_not_look_for_triggers", prepare=drop, **TRIGGERS[trigger])
+    assert outcome.bad()
+
+
+async def test_without_a_trigger_nothing_is_remembered(tmp_path):
+    """Where one is missing, each check reads its row, and every answer is right."""
+    outcome = await history(tmp_path, None, prepare=dropping(tmp_path, "keyguard_owners_update"))
+    assert outcome.bad() == []
+    assert outcome.hit_rate == 0
+
+
+def dropping(folder, trigger):
+    async def drop():
+        with sqlite3.connect(folder / "keys.db") as connection:
+            connection.execute(f"DROP TRIGGER {trigger}")
+        connection.close()
+
+    return drop
