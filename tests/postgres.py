@@ -160,11 +160,12 @@ class Cluster:
 
     # --- its processes ---
 
-    def backends(self, database, like="%"):
-        """The process ids of a database's connections whose last statement is `like` that."""
+    def backends(self, database, like="%", application="%"):
+        """The process ids of a database's connections of an application, whose last statement is `like` that."""
         answer = self.psql(
             "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() "
-            f"AND datname = '{database}' AND query LIKE '{like}' ORDER BY backend_start"
+            f"AND datname = '{database}' AND query LIKE '{like}' AND application_name LIKE '{application}' "
+            "ORDER BY backend_start"
         )
         return [int(line) for line in answer.split()]
 

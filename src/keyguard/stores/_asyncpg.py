@@ -10,12 +10,15 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
-__all__ = ["FAILURES", "LoopConnection", "connect"]
+__all__ = ["APPLICATION", "FAILURES", "LoopConnection", "connect"]
 
 asyncpg: Any = import_module("asyncpg")
 
 FAILURES: tuple[type[Exception], ...] = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 """What connecting and asking can end with; a `TimeoutError` is an `OSError`."""
+
+APPLICATION = "keyguard listener"
+"""What a connection that listens is called in `pg_stat_activity`."""
 
 _OF_SQLALCHEMY = ("prepared_statement_cache_size", "prepared_statement_name_func")
 """What a URL can hold that is not for asyncpg."""
@@ -64,7 +67,11 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 async def connect(arguments: Mapping[str, Any], seconds: float) -> Any:  # noqa: ANN401 An `asyncpg.Connection`.
-    """Return a new connection, within so many seconds; SQLAlchemy makes the arguments of a URL."""
+    """Return a new connection to listen with, within so many seconds; SQLAlchemy makes the arguments of a URL."""
     chosen = {name: value for name, value in arguments.items() if name not in _OF_SQLALCHEMY}
-    chosen |= {"timeout": seconds, "connection_class": LoopConnection}
+    chosen |= {
+        "timeout": seconds,
+        "connection_class": LoopConnection,
+        "server_settings": {"application_name": APPLICATION},
+    }
     return await asyncpg.connect(**chosen)

@@ -109,6 +109,16 @@ class Connection(Protocol):
         ...
 
 
+def _parsed(url: str | URL) -> URL:
+    try:
+        parsed = make_url(url)
+        if parsed.drivername.startswith("postgres"):
+            return parsed.set(drivername="postgresql+asyncpg")
+    except (ArgumentError, ValueError):  # Their messages may quote a password.
+        pass
+    raise ConfigurationError("listen_url is the URL of a PostgreSQL database")
+
+
 Connect = Callable[[], Awaitable[Connection]]
 """Makes a connection that listens."""
 
@@ -118,10 +128,7 @@ def connector(database: Database, url: str | URL | None) -> Connect | None:
 
     Raises `ConfigurationError` if `url` is no URL of PostgreSQL's.
     """
-    try:
-        listened = database.url if url is None else make_url(url).set(drivername="postgresql+asyncpg")
-    except (ArgumentError, ValueError):  # Their messages may quote a password.
-        raise ConfigurationError("listen_url is the URL of a PostgreSQL database") from None
+    listened = database.url if url is None else _parsed(url)
     if database.driver != "asyncpg":
         return None
     from keyguard.stores._asyncpg import connect  # noqa: PLC0415 It comes with an extra.
