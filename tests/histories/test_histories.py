@@ -8,6 +8,8 @@ import sys
 
 from histories.driver import make_history
 
+from keyguard.stores._lease import LEASE
+
 OPERATIONS = int(os.environ.get("KEYGUARD_HISTORIES", "3000"))
 IS_LONG = "KEYGUARD_HISTORIES" in os.environ
 SIZE = {"workers": 3, "changers": 2, "clients": 8} if IS_LONG else {"workers": 2, "changers": 1, "clients": 6}
@@ -32,3 +34,9 @@ async def test_sqlite(tmp_path, capsys):
     """Several processes over one file: all their answers, and all changes, fit into one order, without tolerance."""
     outcome = await make_history(f"sqlite+aiosqlite:///{tmp_path}/keys.db", tmp_path, operations=OPERATIONS, **SIZE)
     judge(outcome, capsys)
+
+
+async def test_postgresql(postgres_url, tmp_path, capsys):
+    """On PostgreSQL library calls are exact as well; what is changed in SQL is seen within the lease."""
+    outcome = await make_history(postgres_url, tmp_path, operations=OPERATIONS, **SIZE)
+    judge(outcome, capsys, lease=int(LEASE * 1e9))

@@ -13,7 +13,6 @@ SOON_SEEN = [
     "stale_without_token",
     "token_in_a_transaction",
     "token_by_an_open_statement",
-    "row_in_an_older_transaction",
 ]
 
 
@@ -51,10 +50,10 @@ async def overlapping(folder, mutant):
         return run.outcome.bad()
 
 
-@pytest.mark.parametrize("mutant", ["token_after_row", "joins_any_read"])
+@pytest.mark.parametrize("mutant", ["token_after_row", "row_in_an_older_transaction", "joins_any_read"])
 async def test_a_fault_is_found_where_reads_overlap(tmp_path, mutant):
     """A change comes between the reading of a row and its end: what was read is used for a request behind it."""
-    assert len(await overlapping(tmp_path, mutant)) == 3
+    assert len(await overlapping(tmp_path, mutant)) >= 3
 
 
 async def test_slow_reads_are_no_fault(tmp_path):
@@ -65,7 +64,7 @@ async def test_slow_reads_are_no_fault(tmp_path):
 TRIGGERS = {
     # What is changed in SQL, and how often, for the trigger to matter.
     "keyguard_keys_update": {},
-    "keyguard_owners_update": {},
+    "keyguard_owners_update": {"raws": 50, "only": ["SQL deactivates", "SQL activates", "SQL promotes", "SQL demotes"]},
     "keyguard_keys_delete": {"raws": 15, "only": ["SQL deletes"]},
     "keyguard_keys_insert": {"raws": 50, "only": ["SQL replaces it by a revoked one", "SQL replaces it by a good one"]},
 }
