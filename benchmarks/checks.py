@@ -1,6 +1,8 @@
 """What one check costs in process: everybody side by side, in turns, against the bare framework.
 
 `python -m benchmarks.checks` measures all, `--quick` less exactly, `--only <text>` those whose name has the text in it.
+With `--cpu` the time in which the thread did not run is left out: that is of use while other programs take turns with
+it, and says nothing of who waits for a database.
 
 In each round everybody answers the same number of requests, in an order that is drawn anew; the round's ratio is that
 of the times within the round, so that a busy machine slows both sides of it. The figure is the median over the rounds.
@@ -11,6 +13,7 @@ import asyncio
 import gc
 import random
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from statistics import median, quantiles
@@ -23,6 +26,10 @@ from benchmarks.traffic import seconds_for, status_of
 
 __all__ = ["TARGETS", "Figure", "Run", "Target", "as_section", "everybody", "measure", "section"]
 
+
+SLOW = 200e-6
+"""Seconds for a request. Who is slower takes his turn behind all others, so that theirs lie within milliseconds of the
+bare framework's: whatever else the machine does lasts longer than that, and is the same for all of them."""
 
 UNCOUNTED = 25
 """More than the lines that the `keyguard` logger may write at once."""
@@ -102,9 +109,14 @@ class Run:
 
 
 async def measure(
-    taking_part: list[Contestant], *, seconds: float, requests: int = 100, rounds: int | None = None
+    taking_part: list[Contestant],
+    *,
+    seconds: float,
+    requests: int = 100,
+    rounds: int | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Run:
-    """Return what everybody took, in as many rounds as fit into `seconds` unless their number is given."""
+    """Return what everybody took by `clock`, in as many rounds as fit into `seconds` unless their number is given."""
     times: dict[str, list[float]] = {contestant.name: [] for contestant in taking_part}
     async with AsyncExitStack() as stack:
         entered: dict[str, Entered] = {}
@@ -113,17 +125,19 @@ async def measure(
             for scope in ready.scopes(3):
                 if (status := await status_of(ready.app, scope)) != ready.status:
                     raise RuntimeError(f"{contestant.name} answers {status} instead of {ready.status}")
+        slow = {name for name, ready in entered.items() if await _turn(ready, 10, time.perf_counter) > SLOW}
         stack.callback(gc.unfreeze)
         end = time.monotonic() + seconds
         order = list(entered.items())
         while time.monotonic() < end if rounds is None else len(times[order[0][0]]) < rounds:
             random.shuffle(order)
+            order.sort(key=lambda entry: entry[0] in slow)
             for name, ready in order:
-                times[name].append(await _turn(ready, requests))
+                times[name].append(await _turn(ready, requests, clock))
     return Run(contestants=taking_part, seconds=times)
 
 
-async def _turn(ready: Entered, requests: int) -> float:
+async def _turn(ready: Entered, requests: int, clock: Callable[[], float]) -> float:
     """Return the seconds of one request, after some that do not count.
 
     Those fill the processor's caches, and use up what the `keyguard` logger lets through in a second: under a flood of
@@ -133,7 +147,7 @@ async def _turn(ready: Entered, requests: int) -> float:
     gc.collect()
     gc.freeze()  # The collector goes on, but finds nothing to look at other than what this contestant leaves behind.
     await seconds_for(ready.app, uncounted)
-    return await seconds_for(ready.app, scopes) / requests
+    return await seconds_for(ready.app, scopes, clock) / requests
 
 
 def as_section(run: Run, absent: dict[str, str]) -> Section:
@@ -195,7 +209,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.checks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="10 s, without a server: what the targets speak of")
     parser.add_argument("--only", default="", help="those whose name has this in it, beside the limits")
+    parser.add_argument("--cpu", action="store_true", help="by the CPU time of the one thread: on a busy machine")
     options = parser.parse_args()
+    clock = time.thread_time if options.cpu else time.perf_counter
     with ExitStack() as stack:
         taking_part, absent = (contestants(), {}) if options.quick else everybody(stack)
         limits = {BARE, FASTAPI, LITESTAR, "HandWritten", "HandWrittenFresh"}
@@ -203,7 +219,7 @@ def main() -> None:
         chosen = [
             each for each in taking_part if each.name in limits or (each.name in wanted and options.only in each.name)
         ]
-        run = asyncio.run(measure(chosen, seconds=10 if options.quick else 150))
+        run = asyncio.run(measure(chosen, seconds=10 if options.quick else 150, clock=clock))
     print(as_text(as_section(run, absent)))
 
 
