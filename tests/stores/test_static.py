@@ -296,3 +296,70 @@ async def test_changes_within_one_tick_are_seen(path):
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert await store.find([ONE]) is None
     assert await store.find([TWO]) is not None
+
+
+# --- how fresh it is ----------------------------------------------------------------------------------------------
+
+
+def test_a_mapping_vouches_for_ever():
+    """What cannot change has one token, and is exact."""
+    store = StaticStore({"ci": ONE})
+    assert store.is_exact
+    assert store.token() == store.token() == 0
+
+
+@pytest.mark.usefixtures("trusting")
+async def test_the_token_moves_with_the_contents(path):
+    """A changed file has no token until it is read, and then another one; the same contents again have the same."""
+    path.write_text(FULL)
+    store = StaticStore(path, keyring=Keyring(prefix="lf"))
+    settle(path)
+    await store.find([ONE])
+    before = store.token()
+    assert before is not None
+    path.write_text(FULL + "# A remark.")
+    settle(path)
+    assert store.token() is None
+    await store.find([ONE])
+    assert store.token() == before
+    path.write_text(f'[keys]\nplain = "{TWO}"\n')
+    settle(path)
+    assert store.token() is None
+    await store.find([ONE])
+    assert store.token() not in {None, before}
+
+
+@pytest.mark.usefixtures("trusting")
+async def test_a_missing_or_broken_file_vouches_for_nothing(path):
+    """While the file is missing or wrong there is no token, before and after a check has found that out."""
+    path.write_text(FULL)
+    store = StaticStore(path)
+    settle(path)
+    await store.find([ONE])
+    assert store.token() is not None
+    for spoil in (lambda: path.write_text("keys = ["), path.unlink):
+        spoil()
+        assert store.token() is None
+        with pytest.raises(StoreUnavailable):
+            await store.find([ONE])
+        assert store.token() is None
+
+
+async def test_a_young_file_vouches_for_nothing(path):
+    """A file that was changed just now has no token: its next change might not show in its time."""
+    path.write_text(FULL)
+    store = StaticStore(path)
+    await store.find([ONE])
+    assert store.token() is None
+
+
+@pytest.mark.usefixtures("trusting")
+async def test_a_token_reads_no_file(path, monkeypatch):
+    """A token looks at the file and does not read it, whether it has changed or not."""
+    path.write_text(FULL)
+    store = StaticStore(path)
+    monkeypatch.setattr(Path, "read_text", reading)
+    store.token()
+    path.write_text("")
+    settle(path)
+    assert store.token() is None

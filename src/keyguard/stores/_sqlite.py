@@ -28,6 +28,18 @@ WRITES = "keyguard_writes"
 """The execution option of a connection whose transactions write."""
 
 
+_Identity = tuple[int, int]
+
+
+def _identity(path: str) -> _Identity | None:
+    """Return the device and the inode of the file at `path`, None where there is none."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 With each read, and in a third of the time.
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 _left_to_parents: list[sqlite3.Connection | None] = []
 
 
@@ -41,28 +53,44 @@ class File:
 
     As long as a connection holds a file open no other file gets its device and inode. What stands at the path is noted
     before the first connection is made: if that leads to another file already, the difference shows.
+
+    SQLite takes whatever log stands beside a file for that file's, and would mix the two. So the log is noted too.
     """
 
     def __init__(self, engine: Engine) -> None:
         (self._name,), arguments = engine.dialect.create_connect_args(engine.url)
         self._is_uri = bool(arguments.get("uri"))
         self._path = unquote(urlsplit(self._name).path) if self._is_uri else self._name
-        self._noted: tuple[int, int] | None = None
+        self._log = f"{self._path}-wal"
+        self._noted: _Identity | None = None
+        self._noted_log: _Identity | None = None
 
     def note(self) -> None:
-        """Note which file is there now. Raises `StoreUnavailable` if one was noted, and none is there any more."""
-        now = self._look()
-        if now is None and self._noted is not None:
+        """Note which file is there now, before it is connected to.
+
+        Raises `StoreUnavailable` if one was noted, and none is there any more, or another one beside the old one's log.
+        """
+        now = _identity(self._path)
+        if self._noted is not None and now is None:
             raise StoreUnavailable("the database's file is not there any more")
+        if self._noted is not None and now != self._noted and self._noted_log == _identity(self._log) is not None:
+            raise StoreUnavailable(
+                "another file was put in the place of the database, beside the write-ahead log of the old one, which "
+                f"SQLite would take for its own: remove {self._log} and {self._path}-shm"
+            )
         self._noted = now
+
+    def note_log(self) -> None:
+        """Note which log there is, after it was connected to: it stays as long as there are connections."""
+        self._noted_log = _identity(self._log)
 
     def forget(self) -> None:
         """Note nothing."""
-        self._noted = None
+        self._noted = self._noted_log = None
 
     def is_another(self) -> bool:
         """Tell whether another file is there than the one that was noted, or none."""
-        return self._look() != self._noted
+        return _identity(self._path) != self._noted
 
     def connect(self) -> sqlite3.Connection:
         """Return a connection, for any thread, that only reads and waits for nothing. Raises `sqlite3.Error`."""
@@ -74,13 +102,6 @@ class File:
         parts = urlsplit(self._name)
         query = [each for each in parts.query.split("&") if each and not each.startswith("mode=")]
         return parts._replace(query="&".join([*query, "mode=ro"])).geturl()
-
-    def _look(self) -> tuple[int, int] | None:
-        try:
-            status = os.stat(self._path)  # noqa: PTH116 With each read, and in a third of the time.
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
 
 
 def is_in_memory(url: URL) -> bool:

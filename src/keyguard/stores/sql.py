@@ -134,6 +134,8 @@ class SQLStore:
             if seen.missing_triggers:
                 warn_of_missing(seen.missing_triggers)
             await self._voucher.open(seen.missing_triggers)
+            if self._database.file is not None:
+                self._database.file.note_log()
             if self._reader is not None:
                 self._reader.open()
             self.is_open = True
