@@ -83,7 +83,8 @@ def as_markdown(sections: Iterable[Section], *, servers: Iterable[str] = ()) -> 
 
     `servers` are programs that are no Python packages, each with its version.
     """
-    parts = [f"Measured on {datetime.now(UTC):%d %B %Y}: {_setting(servers)}.".replace(" 0", " ")]
+    now = datetime.now(UTC)
+    parts = [f"Measured on {now.day} {now:%B %Y}: {_setting(servers)}."]
     for section in sections:
         parts.append(f"## {section.title}\n\n{section.text}")
         parts.append(_table(section.columns, section.rows))

@@ -4,6 +4,7 @@ import shutil
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from importlib.metadata import version
 
 import pytest
 from benchmarks import __main__ as command_line
@@ -124,7 +125,10 @@ def test_markdown():
     page = as_markdown([SECTION], servers=["PostgreSQL 15.1"])
     first, *rest = page.splitlines()
     assert first.startswith("Measured on ")
-    for name in ("Python 3.", "starlette ", "sqlalchemy ", "SQLite 3.", "PostgreSQL 15.1"):
+    versions = [
+        f"{package} {version(package)}" for package in ("keyguard-asgi", "starlette", "sqlalchemy", "aiosqlite")
+    ]
+    for name in ("Python 3.", "SQLite 3.", "PostgreSQL 15.1", *versions):
         assert name in first
     assert "| another | 20 µs |" in rest
     assert "| another | 20 | ≤ 2 | missed |" in rest
