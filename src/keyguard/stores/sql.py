@@ -210,7 +210,7 @@ class SQLStore:
             .values(lookup=new_lookup, verifier=new_verifier)
         )
         try:
-            return await self._write(lambda connection: _change(connection, statement) == 1, is_heard_of=False)
+            return await self._write(lambda connection: _change(connection, statement) == 1)
         except Conflict:
             return False
 
@@ -361,7 +361,7 @@ class SQLStore:
         def add(connection: Connection) -> None:
             record(connection, self._schema, uses, worker=worker, sequence=sequence)
 
-        await self._write(add, is_heard_of=False)
+        await self._write(add)
 
     async def get_uses(self, key_ids: Collection[str]) -> Mapping[str, Usage]:
         """Return what is known of the uses of these keys; one that was never used is left out."""
@@ -374,10 +374,9 @@ class SQLStore:
         await self._ready()
         return await self._database.read(statement, parameters)
 
-    async def _write(self, change: Callable[[Connection], _T], *, is_heard_of: bool = True) -> _T:
-        """Make a change; of one that no check reads nobody has to hear, and nobody is waited for."""
+    async def _write(self, change: Callable[[Connection], _T]) -> _T:
         await self._ready()
-        result = await (self._voucher if is_heard_of else self._database).change(change)
+        result = await self._voucher.change(change)
         if self._database.is_stale():
             raise StoreUnavailable("another file took the database's place meanwhile: the change may be lost")
         return result
