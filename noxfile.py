@@ -25,14 +25,14 @@ PYTEST = ("pytest", "-n", "auto")
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests on the Python that runs nox."""
-    session.install("-e", ".[fastapi,migrations]", *group("test"))
+    session.install("-e", ".[fastapi,migrations,postgres]", *group("test"))
     session.run(*PYTEST, *session.posargs)
 
 
 @nox.session(python=["3.12", "3.13"])
 def tests_on(session: nox.Session) -> None:
     """Run the tests on another Python, against the package as it installs."""
-    session.install(".[fastapi,migrations]", *group("test"))
+    session.install(".[fastapi,migrations,postgres]", *group("test"))
     session.run(*PYTEST, *session.posargs)
 
 
@@ -40,14 +40,14 @@ def tests_on(session: nox.Session) -> None:
 @nox.parametrize("version", ["2.0", "2.1"])
 def sqlalchemy(session: nox.Session, version: str) -> None:
     """Run the tests of the stores against each supported line of SQLAlchemy."""
-    session.install("-e", ".[fastapi,migrations]", *group("test"), f"sqlalchemy[asyncio]=={version}.*")
+    session.install("-e", ".[fastapi,migrations,postgres]", *group("test"), f"sqlalchemy[asyncio]=={version}.*")
     session.run(*PYTEST, "tests/stores", *session.posargs)
 
 
 @nox.session
 def cover(session: nox.Session) -> None:
     """Run the tests and demand that every line and every branch of the package was taken."""
-    session.install("-e", ".[fastapi,migrations]", *group("test"))
+    session.install("-e", ".[fastapi,migrations,postgres]", *group("test"))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", *PYTEST, *session.posargs)
     session.run("coverage", "combine", "--quiet")
@@ -57,7 +57,7 @@ def cover(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check the types with mypy and pyright, and that every public name has one."""
-    session.install("-e", ".[fastapi,migrations]", *group("test"), *group("typing"))
+    session.install("-e", ".[fastapi,migrations,postgres]", *group("test"), *group("typing"))
     session.run("mypy")
     session.run("pyright")
     session.run("pyright", "--ignoreexternal", "--verifytypes", "keyguard")
@@ -76,7 +76,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the manual; a warning is an error."""
-    session.install("-e", ".[fastapi,migrations]", *group("docs"))
+    session.install("-e", ".[fastapi,migrations,postgres]", *group("docs"))
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html", *session.posargs)
 
 
@@ -89,7 +89,7 @@ def build(session: nox.Session) -> None:
     session.install("build")
     session.run("python", "-m", "build", "--outdir", str(dist))
     (wheel,) = dist.glob("*.whl")
-    session.install(f"{wheel}[fastapi,migrations]", *group("test"))
+    session.install(f"{wheel}[fastapi,migrations,postgres]", *group("test"))
     session.install("--no-deps", "--force-reinstall", str(wheel))  # Its version may be one that is there already.
     session.run(*PYTEST, *(session.posargs or ["tests/test_surface.py", "tests/stores"]))
 
@@ -97,7 +97,7 @@ def build(session: nox.Session) -> None:
 @nox.session(default=False)
 def histories(session: nox.Session) -> None:
     """Judge histories of 100,000 operations over several processes, on SQLite and on PostgreSQL."""
-    session.install("-e", ".[fastapi,migrations]", *group("test"))
+    session.install("-e", ".[fastapi,migrations,postgres]", *group("test"))
     arguments = session.posargs or ["tests/histories/test_histories.py"]
     session.run("pytest", *arguments, env={"KEYGUARD_HISTORIES": "100000"})
 
@@ -105,14 +105,14 @@ def histories(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure what Keyguard costs, beside others, and write the manual's tables; `-- --quick` takes a minute."""
-    session.install("-e", ".[fastapi,migrations]", *group("bench"))
+    session.install("-e", ".[fastapi,migrations,postgres]", *group("bench"))
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session(default=False)
 def mutants(session: nox.Session) -> None:
     """Change the pure files in every small way and demand that a test notices each change."""
-    session.install("-e", ".[fastapi,migrations]", *group("test"), *group("mutants"))
+    session.install("-e", ".[fastapi,migrations,postgres]", *group("test"), *group("mutants"))
     session.run("mutmut", "run", *session.posargs)
     survivors = session.run("mutmut", "results", silent=True)
     if survivors and survivors.strip():
