@@ -31,7 +31,9 @@ from keyguard.stores.memory import MemoryStore
 from keyguard.stores.sql import SQLStore
 
 __all__ = [
+    "BAD",
     "BARE",
+    "GOOD",
     "Contestant",
     "Entered",
     "OpenStore",
@@ -57,6 +59,7 @@ EVERY_RULE = Policy(exempt=["/health", "/docs", "/static/*"], optional=["/search
 """What KeyGuard is measured with: paths of every kind, and keys looked for in the header and in the query."""
 
 GOOD, BAD = 200, 401
+"""What the app answers, and what a refused key is answered with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

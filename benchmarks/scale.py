@@ -229,7 +229,7 @@ async def bytes_per_cached_key(keys: int) -> float:
 
 async def measure(server: Any, *, sizes: tuple[int, ...], seconds: float, times: int, cached: int) -> Section:
     """Return how the costs grow with the number of keys, on SQLite and on a PostgreSQL server if there is one."""
-    databases = {"SQLite": sqlite_store}
+    databases: dict[str, OpenStore] = {"SQLite": sqlite_store}
     if server is not None:
         databases["PostgreSQL"] = postgres_store(server)
     rows, verdicts = [], []

@@ -22,7 +22,8 @@ Scope = MutableMapping[str, Any]
 Scopes = Callable[[int], Sequence[Scope]]
 """Makes so many requests."""
 
-App = Callable[[Scope, Callable[[], Any], Callable[[Any], Any]], Any]
+App = Callable[..., Any]
+"""An ASGI app; each framework gives the three arguments types of its own."""
 
 
 def requests_with(keys: Iterable[str], *, header: str = "x-api-key") -> list[Scope]:
