@@ -53,16 +53,21 @@ class OpenSocket:
         self._is_over = False
         self._code: int | None = None
         self._waiting: asyncio.Future[Message] | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
         """Run the app over the connection."""
         watch = asyncio.create_task(self._watch())
         try:
             await app(scope, self.receive, self.send)
+        except ConnectionRevoked:
+            pass  # As servers do with their own word for a connection that is gone: it is no failure of the app.
         finally:
             self._is_over = True
             watch.cancel()
-            await asyncio.wait({watch})
+            if self._waiting is not None:
+                self._waiting.cancel()
+            await asyncio.wait({watch} if self._closing is None else {watch, self._closing})
 
     async def receive(self) -> Message:
         """Return the next message, a disconnect if the key is no longer good."""
@@ -71,6 +76,7 @@ class OpenSocket:
             self._is_over = True
         elif message["type"] == "websocket.receive" and not await self._is_good():
             return self._disconnect()
+        self._waiting = None
         return message
 
     async def send(self, message: Message) -> None:
@@ -82,15 +88,16 @@ class OpenSocket:
         await self._send(message)
 
     async def _next(self) -> Message:
-        """Wait for the next message, or until the connection is closed from here."""
+        """Wait for the next message, or until the connection is closed from here.
+
+        It stays until it is handed on: an app that gives up waiting, after some seconds say, must not lose it.
+        """
         if self._code is not None:
             return self._disconnect()
-        waiting = self._waiting = asyncio.ensure_future(self._receive())
-        try:
-            await asyncio.wait({waiting})
-        except asyncio.CancelledError:
-            waiting.cancel()
-            raise
+        if self._waiting is None:
+            self._waiting = asyncio.ensure_future(self._receive())
+        waiting = self._waiting
+        await asyncio.wait({waiting})
         return self._disconnect() if waiting.cancelled() else waiting.result()
 
     async def _watch(self) -> None:
@@ -117,6 +124,11 @@ class OpenSocket:
         self._code = code
         if self._waiting is not None:
             self._waiting.cancel()
+        # A task of its own: it is not cut off when the app ends, or gives up waiting.
+        self._closing = asyncio.create_task(self._send_close(code))
+        await asyncio.shield(self._closing)
+
+    async def _send_close(self, code: int) -> None:
         with contextlib.suppress(Exception):  # Where that fails the connection is gone already.
             await self._send({"type": "websocket.close", "code": code, "reason": ""})
 

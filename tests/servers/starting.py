@@ -1,12 +1,14 @@
 """Small guarded apps that differ in how they start: `CASE` in the environment says which one this process is."""
 
+import asyncio
 import logging
 import os
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.websockets import WebSocketDisconnect
 
 from keyguard import KeyGuard, Keyring, Policy
 from keyguard.stores.memory import MemoryStore
@@ -85,8 +87,33 @@ def mounted():
     return Starlette(routes=[Mount("/below", guard)])
 
 
+async def echo(websocket):
+    await websocket.accept()
+    try:
+        while True:
+            await websocket.send_text(f"{await websocket.receive_text()} of {os.getpid()}")
+    except WebSocketDisconnect as gone:
+        logging.getLogger("app").warning("echo ends with %s", gone.code)
+
+
+async def ticks(scope, receive, send):
+    """A plain ASGI app that sends, and never looks whether anything has come."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while True:
+        await send({"type": "websocket.send", "text": f"tick of {os.getpid()}"})
+        await asyncio.sleep(0.01)
+
+
+def sockets():
+    routes = [*ROUTES, WebSocketRoute("/echo", echo), Mount("/ticks", ticks)]
+    app = Starlette(routes=routes, lifespan=says_that_it_lives)
+    app.add_middleware(KeyGuard, store=sql_store(), policy=POLICY, recheck=float(os.environ["RECHECK"]))
+    return app
+
+
 def chosen(case):
-    return {"guarded": guarded, "mounted": mounted}.get(case, lambda: wrong(case))()
+    return {"guarded": guarded, "mounted": mounted, "sockets": sockets}.get(case, lambda: wrong(case))()
 
 
 app = chosen(os.environ["CASE"]) if "CASE" in os.environ else None  # None in the tests, which read the table.
