@@ -9,6 +9,7 @@ read the same monotonic clock.
 import asyncio
 import json
 import logging
+import math
 import os
 import random
 import sqlite3
@@ -183,7 +184,7 @@ async def feel(url: URL, *, times: int, count: int = WORKERS) -> tuple[Felt, Fel
 
 def _percentiles(seconds: list[float]) -> list[str]:
     ordered = sorted(seconds)
-    return [duration(ordered[min(int(share * len(ordered)), len(ordered) - 1)]) for share in (0.5, 0.99, 1.0)]
+    return [duration(ordered[math.ceil(share * len(ordered)) - 1]) for share in (0.5, 0.99, 1.0)]
 
 
 def _rows(database: str, by_library: Felt, by_sql: Felt) -> list[list[str]]:
