@@ -45,7 +45,7 @@ class Remembered:
 
     def __init__(self, size=3, *, token=1, max_staleness=None):
         self.token, self.now = token, 0.0
-        self.cache = Cache(size, lambda: self.token, max_staleness=max_staleness, clock=lambda: self.now)
+        self.cache = Cache(size, lambda: self.token, distrust=print, max_staleness=max_staleness, clock=lambda: self.now)
 
     def put(self, *names, **fields):
         for name in names:
@@ -100,7 +100,7 @@ def test_a_token_that_comes_back_vouches_again():
 def test_the_token_is_asked_for_at_each_use():
     """Each use of what is remembered asks for the token, and a name that is not remembered costs none."""
     asked = []
-    cache = Cache(3, lambda: asked.append(None) or 1)
+    cache = Cache(3, lambda: asked.append(None) or 1, distrust=print)
     cache.put(known(b"one"))
     assert asked == []
     for number in (1, 2, 3):
@@ -189,7 +189,7 @@ def test_an_entry_that_another_thread_pushes_out_meanwhile():
         cache.clear()
         return 1
 
-    cache = Cache(3, token)
+    cache = Cache(3, token, distrust=print)
     cache.put(known(b"one"))
     assert cache.get(b"one") is None
 
@@ -592,6 +592,7 @@ async def test_a_read_that_fails_for_nobody_is_taken_notice_of(caplog):
     await settle()
     coming.cancel()
     await settle()
+    del coming
     gc.collect()
     assert caplog.records == []
     assert sky.is_empty

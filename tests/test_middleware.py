@@ -1,6 +1,7 @@
 """KeyGuard as an ASGI app sees it: what reaches the app, what is answered instead, and what is left in the scope."""
 
 import asyncio
+import gc
 import inspect
 from datetime import datetime, timedelta
 
@@ -857,8 +858,44 @@ MISTAKES = [
     ({"trusted_hops": -1}, "trusted_hops is the number of proxies"),
     ({"trusted_hops": True}, "trusted_hops is the number of proxies"),
     ({"trusted_hops": 1.5}, "trusted_hops is the number of proxies"),
+    *(
+        ({"cache_size": wrong}, "cache_size is the number of keys that are remembered, 0 or more; not ")
+        for wrong in (-1, 1.0, True, None, "many")
+    ),
+    *(
+        ({"freshness": wrong}, "freshness is 'auto' or 'strict'; not ")
+        for wrong in ("exact", "", "Strict", None, True, ["auto"])
+    ),
+    *(
+        ({"max_staleness": wrong}, "max_staleness is a number of seconds above 0, or None; not ")
+        for wrong in (0, -1, 0.0, True, False, "60", float("inf"), float("nan"), timedelta(seconds=60))
+    ),
+    *(
+        ({"recheck": wrong}, "recheck is a number of seconds above 0; not ")
+        for wrong in (0, -1.5, True, None, "15", float("inf"), float("nan"))
+    ),
     ({"exempt": ["/health"]}, "unexpected keyword argument 'exempt'"),
 ]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cache_size": 0},
+        {"cache_size": 1},
+        {"freshness": "strict"},
+        {"freshness": "auto"},
+        {"max_staleness": None},
+        {"max_staleness": 60},
+        {"max_staleness": 0.5},
+        {"recheck": 1},
+        {"recheck": 0.25},
+    ],
+)
+async def test_what_may_be_said_of_freshness(app, store, key, options):
+    """Each of these is right, and lets a good key pass, again and again."""
+    guarded = guard(app, store, **options)
+    assert [(await get(guarded, headers=[("x-api-key", key)])).status for _ in range(2)] == [200, 200]
 
 
 @pytest.mark.parametrize(("options", "sentence"), MISTAKES)
@@ -912,3 +949,50 @@ def test_the_signature_is_the_constructors():
 def test_keyring_prefixes_are_bearer_prefixes(app):
     """bearer=True works with any keyring: the prefixes are its own."""
     assert KeyGuard(app, store=MemoryStore(keyring=Keyring(prefix="lf_live")), bearer=True)
+
+
+# --- what is left of a request ----------------------------------------------------------------------------------
+
+
+class Cycle:
+    """One request as uvicorn keeps it: what it receives and sends by leads to the scope."""
+
+    def __init__(self, scope, *messages):
+        self.scope, self._messages, self.sent = scope, [*messages], []
+
+    async def receive(self):
+        return self._messages.pop(0) if self._messages else {"type": f"{self.scope['type']}.disconnect"}
+
+    async def send(self, message):
+        self.sent.append(message["type"])
+
+    async def run(self, app):
+        await app(self.scope, self.receive, self.send)
+        return self.sent[0]
+
+
+async def refusing(scope, receive, send):
+    """An app below which somebody finds that a right is missing."""
+    access = scope["keyguard"]
+    raise NotPermitted(access, access.refuse(Reason.SCOPE_MISSING))
+
+
+@pytest.mark.parametrize("inner", [Recorder, lambda: refusing], ids=["answered", "given up"])
+@pytest.mark.parametrize("by", ["header", "query"])
+@pytest.mark.parametrize("make", [http_scope, websocket_scope], ids=["http", "websocket"])
+async def test_a_request_leaves_no_cycle_behind(store, key, make, by, inner):
+    """When a request has ended nothing of it has to be searched for by the garbage collector, warm or not."""
+    app = inner()
+    guarded = guard(app, store)
+    request = {"headers": [("x-api-key", key)]} if by == "header" else {"query": f"x-api-key={key}".encode()}
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            await Cycle(make(**request), {"type": "websocket.connect"}).run(guarded)
+            if isinstance(app, Recorder):
+                app.scopes.clear()
+            await asyncio.sleep(0)
+            assert [thing for thing in gc.get_objects() if isinstance(thing, Access)] == []
+    finally:
+        gc.enable()

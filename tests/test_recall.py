@@ -107,7 +107,7 @@ class Guarded:
     @property
     def is_recalled(self):
         """Whether the key lets a request pass at once, without any waiting."""
-        return self.authenticator.recall(self.key.encode()) is not None
+        return self.authenticator.recall(self.key.encode(), HERE) is not None
 
 
 async def settle():
@@ -129,7 +129,7 @@ async def test_a_second_use_is_no_read():
         judged = await guarded.ask(address)
         assert judged.decision == first.decision
         assert judged.facts == replace(first.facts, address=address)
-    recalled = guarded.authenticator.recall(guarded.key.encode())
+    recalled = guarded.authenticator.recall(guarded.key.encode(), HERE)
     assert recalled.allowed == first.decision
     assert recalled.verdict == first.facts.credential
     assert recalled.auth.scopes.granted == {"*"}
@@ -141,7 +141,7 @@ async def test_only_the_very_key_is_recalled():
     guarded = await Guarded().with_key()
     await guarded.ask()
     for other in (guarded.key[:-1], guarded.key + "0", guarded.key.swapcase(), f" {guarded.key}", "", "x" * 10_000):
-        assert guarded.authenticator.recall(other.encode()) is None
+        assert guarded.authenticator.recall(other.encode(), HERE) is None
     assert guarded.is_recalled
 
 
@@ -316,7 +316,21 @@ async def test_rights_that_are_taken_are_gone_at_once():
     judged = await guarded.ask()
     assert judged.decision.principal.scopes == {"flows:read"}
     assert "flows:write" not in judged.known.auth.scopes
-    assert guarded.authenticator.recall(guarded.key.encode()).auth is judged.known.auth
+    assert guarded.authenticator.recall(guarded.key.encode(), HERE).auth is judged.known.auth
+
+
+async def test_a_bad_key_that_passes_without_it_is_not_remembered():
+    """Where everybody passes, a bad key is read each time, and is what lets the request pass once it is good again."""
+    guarded = await Guarded(Policy(skip_auth=True, auto_login_user="root")).with_key()
+    await lifecycle.disable(guarded.store, guarded.key_id)
+    for reads in (1, 2):
+        judged = await guarded.ask()
+        assert (judged.decision.rule, judged.decision.noted) == (Rule.SKIP_AUTH, Reason.DISABLED)
+        assert judged.known is None
+        assert not guarded.is_recalled
+        assert guarded.store.reads == reads
+    await lifecycle.enable(guarded.store, guarded.key_id)
+    assert [await guarded.passes() for _ in range(2)] == [(True, 1), (True, 0)]
 
 
 # --- time and place are judged each time ------------------------------------------------------------------------
@@ -435,10 +449,11 @@ async def test_a_token_that_fails_vouches_for_nothing(caplog):
     guarded.make_new()
     assert await guarded.passes() == (True, 1)
     is_broken = True
+    line = ("ERROR", "the store could not say how fresh it is: OSError")
     assert not guarded.is_recalled
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [line]
     assert [await guarded.passes() for _ in range(2)] == [(True, 1)] * 2
-    assert {record.getMessage() for record in caplog.records} == {"the store could not say how fresh it is: OSError"}
-    assert {record.levelname for record in caplog.records} == {"ERROR"}
+    assert {(record.levelname, record.getMessage()) for record in caplog.records} == {line}
     is_broken = False
     await guarded.passes()
     assert guarded.is_recalled
@@ -570,6 +585,17 @@ async def test_whether_it_would_pass_now(change, passes, vouches):
         assert guarded.store.reads == (0 if vouches else 1)
     else:
         assert guarded.store.reads <= 1
+
+
+@pytest.mark.parametrize("scopes", [["a"], ["a", "b", "c"], ["a", "c"], []], ids=["fewer", "more", "others", "none"])
+async def test_passing_still_is_with_the_same_scopes(scopes):
+    """A key whose scopes have become others, if only one, does not pass as it was let in."""
+    guarded = await Guarded().with_key(scopes=["a", "b"])
+    known = await let_in(guarded)
+    await with_scopes(guarded, "b", "a")
+    assert await guarded.authenticator.passes_still(known, HERE)
+    await with_scopes(guarded, *scopes)
+    assert not await guarded.authenticator.passes_still(known, HERE)
 
 
 async def test_passing_still_depends_on_the_address():

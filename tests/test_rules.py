@@ -227,13 +227,6 @@ def test_a_policy_without_paths_guards_everything():
     assert ask(Rules(Policy()), "/health") is REQUIRED
 
 
-@pytest.mark.parametrize("declared", ["", "/app"])
-def test_it_tells_whether_a_root_is_the_declared_one(declared):
-    """Whoever asks can warn of a root that nobody declared."""
-    rules = Rules(Policy(), root_path=declared)
-    assert [root for root in ("", "/", "/app", "/app/", "/App", "/app/x", "app") if rules.declares(root)] == [declared]
-
-
 @pytest.mark.parametrize(
     "root_path",
     [

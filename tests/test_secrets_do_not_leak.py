@@ -519,7 +519,10 @@ async def world():
 @pytest.mark.parametrize("kind", [get, connect], ids=["http", "websocket"])
 @pytest.mark.parametrize("outcome", OUTCOMES)
 async def test_no_outcome_shows_a_key(world, outcome, kind):
-    """Whatever becomes of a request: no log record, answer, frame or event has a key, and nothing in its scope."""
+    """Whatever becomes of a request: no log record, answer, frame or event has a key, and nothing in its scope.
+
+    Nor when it comes again, and its key may be one that is remembered.
+    """
     status, request, options = OUTCOMES[outcome]
     policy = Policy(exempt=[PathRule(path="/health", websocket=True)], optional=["/page"])
     options = {"store": world.store, "policy": policy, "bearer": True, "clock": world.clock} | options
@@ -530,18 +533,20 @@ async def test_no_outcome_shows_a_key(world, outcome, kind):
         guard = inner = KeyGuard(app, **options)
         if outer is not None:
             guard = KeyGuard(inner, store=world.store, clock=world.clock, **outer)
-        answer = await kind(guard, **presented)
+        answers = [await kind(guard, **presented), await kind(guard, **presented)]
+        WATCH.see_all("what the guards keep", [guard, inner], but=KEYRING.pepper_bytes)
         await inner.aclose()
         await guard.aclose()
-        texts = [answer.scope["query_string"], answer.scope["headers"], answer.scope["raw_path"]]
+        texts = [answer.scope[name] for answer in answers for name in ("query_string", "headers", "raw_path")]
         if "/unstripped" not in presented["path"] and "in the path" not in outcome:
             WATCH.see_all("what the server logs", texts)
         WATCH.see_all("what the observer was told", events)
         WATCH.see("repr of events", repr(events))
     assert leaks == []
-    passed = answer.status == 200 if kind is get else "websocket.accept" in answer.types
-    assert (200 if passed else answer.status) == status
-    assert ("_guard" in app.ran_in) is passed
+    for answer in answers:
+        passed = answer.status == 200 if kind is get else "websocket.accept" in answer.types
+        assert (200 if passed else answer.status) == status
+        assert ("__call__" in app.ran_in) is passed
     if outcome == "passed, to be upgraded":
         assert (await world.store.get_key(world.outdated.id)).lookup.startswith("hmac-sha256$")
 
@@ -560,8 +565,12 @@ async def test_a_key_that_stays_in_a_frame_or_a_scope_is_found(world):
     assert [leak.channel for leak in leaks] == ["the app's scope"]
 
 
-async def test_no_frame_keeps_a_key_while_the_app_waits(world):
-    """While an app waits, the chain of coroutines that wait for it holds no key; one that was planted is found."""
+@pytest.mark.parametrize("kind", [get, connect], ids=["http", "websocket"])
+async def test_no_frame_keeps_a_key_while_the_app_waits(world, kind):
+    """While an app waits, the coroutines that wait for it hold no key, be it read or recalled; nor does the guard.
+
+    One that was planted is found.
+    """
     going_on, reached = asyncio.Event(), asyncio.Event()
 
     async def waiting(scope, receive, send):
@@ -570,21 +579,22 @@ async def test_no_frame_keeps_a_key_while_the_app_waits(world):
 
     guarded = KeyGuard(waiting, store=world.store, bearer=True)
     careless = planted_module().Careless(waiting)
-    channels = {}
-    for app in (guarded, careless):
-        reached.clear()
-        task = asyncio.create_task(get(app, **header("good")(world.keys)))
+    seen = []
+    for app in (guarded, guarded, careless):
+        task = asyncio.create_task(kind(app, **header("good")(world.keys)))
         await reached.wait()
         with WATCH.provoked() as leaks:
-            functions = WATCH.see_frames(_frames_awaited_by(task), but=[*KEYRING.pepper_bytes, going_on, reached])
-        channels[app] = functions, [leak.channel for leak in leaks]
+            allowed = [*KEYRING.pepper_bytes, going_on, reached]
+            functions = WATCH.see_frames(_frames_awaited_by(task), but=allowed)
+            WATCH.see_all("what the guard keeps", guarded, but=allowed)
+        seen.append((functions, [leak.channel for leak in leaks]))
         going_on.set()
         await task
         going_on.clear()
-    assert channels == {
-        guarded: (["__call__", "_guard"], []),
-        careless: (["__call__"], ["variables of __call__"]),
-    }
+        reached.clear()
+    assert guarded._authenticator._cache._entries
+    ours = ["__call__", "run"] if kind is connect else ["__call__"]
+    assert seen == [(ours, []), (ours, []), (["__call__"], ["variables of __call__"])]
 
 
 def _frames_awaited_by(task):

@@ -622,6 +622,18 @@ async def test_below_another_guard_a_key_is_checked_again(store, issued):
     assert not await session.scope["keyguard"].still_valid()
 
 
+async def test_below_another_guard_an_exempt_path_knows_no_key(store, issued):
+    """Where the inner of two guards exempts a path, nobody is let in by a key there, and none is checked again."""
+    inner = KeyGuard(Echo(), store=store, recheck=OFTEN, policy=Policy(exempt=[PathRule(path="/open", websocket=True)]))
+    session = await Session(KeyGuard(inner, store=store), issued, "/open").begin()
+    assert session.scope["keyguard"].key_id is None
+    assert await session.scope["keyguard"].still_valid()
+    await lifecycle.revoke(store, issued.record.id)
+    assert await session.scope["keyguard"].still_valid()
+    await session.wire.bring(GONE)
+    await session.ends()
+
+
 async def test_an_answer_in_its_place_goes_through(store, issued):
     """An app that gives up a connection because a right is missing is answered for, as without the recheck."""
 

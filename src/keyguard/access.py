@@ -27,7 +27,7 @@ from keyguard.model import (
 )
 from keyguard.policy import lacking
 
-__all__ = ["Access", "Asked", "Guard", "NotPermitted", "access_of", "need_of", "refusal_of", "require"]
+__all__ = ["Access", "Asked", "Guard", "NotPermitted", "access_of", "need_of", "nowhere", "refusal_of", "require"]
 
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
 
@@ -72,7 +72,7 @@ class Access(Asked):
     """The key that it was let in by."""
     guard: Guard
     outgoing: Send
-    """Where the app's answer goes."""
+    """Where the app's answer goes; `nowhere` when the app has ended: a server's `send` may lead to the scope."""
     answer: ASGIApp | None = None
     """What the guard answers with instead of the app: see `NotPermitted`."""
     has_begun: bool = False
@@ -120,7 +120,7 @@ class Access(Asked):
         No coroutine itself: it hands the server's on.
         """
         if self.answer is not None:
-            return _dropped()
+            return nowhere(message)
         self.has_begun = True
         return self.outgoing(message)
 
@@ -129,8 +129,8 @@ class Access(Asked):
         return f"Access({', '.join(f'{name}={value!r}' for name, value in said.items())})"
 
 
-async def _dropped() -> None:
-    pass
+async def nowhere(message: Message) -> None:
+    """Send nothing: what came too late."""
 
 
 class NotPermitted(Exception):

@@ -7,6 +7,7 @@ A key that was let in before is recalled, without asking the store, while the st
 `keyguard.cache` has the rule. How a key is read stands in `keyguard.reader`.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -39,8 +40,8 @@ __all__ = ["Authenticator", "Identify", "Judged"]
 Identify = Callable[[], Awaitable[Principal | None]]
 
 
-_FACTS = {presented: Facts(credential=presented) for presented in Presented}
-"""Where there is no key the address does not matter; made once, because these are what a flood brings."""
+_EXEMPT = Requirement.EXEMPT  # Its class looks its members up by a function in Python 3.11.
+_LEFT_TO_THE_APP = {Presented.NOTHING, Presented.FOREIGN_TOKEN}
 
 
 @dataclass(slots=True, eq=False)
@@ -83,8 +84,17 @@ class Authenticator:
         self._clock = clock
         self._freshness = store if isinstance(store, Freshness) and (freshness == "auto" or store.is_exact) else None
         token = _nobody_vouches if self._freshness is None else self._freshness.token
-        self._cache = Cache(cache_size, token, max_staleness=max_staleness)
+        self._cache = Cache(cache_size, token, distrust=self._distrust, max_staleness=max_staleness)
         self._reader = Reader(store, self._token, journal)
+        self._note_use = self._reader.uses.note
+        self._seconds: Callable[[], float] = time.time if clock is utc_now else lambda: clock().timestamp()
+        # Without a genuine key neither time nor address matters: what a flood brings is decided once.
+        self._keyless = {
+            (requirement, presented): (facts, decide(requirement, facts, policy, clock()))
+            for requirement in Requirement
+            for presented in Presented
+            for facts in [Facts(credential=presented)]
+        }
 
     async def open(self) -> None:
         """Open the store, if nobody has yet.
@@ -102,18 +112,20 @@ class Authenticator:
         self._cache.clear()
         await self._reader.close()
 
-    def recall(self, presented: bytes) -> Known | None:
+    def recall(self, presented: bytes, address: IPAddress | None) -> Known | None:
         """Return the one key that a request has brought to a path that is not exempt, if that is enough to let it pass.
 
-        Then `Known.allowed` is the decision. None where more has to be known: `authenticate` decides.
+        Then `Known.allowed` is the decision, and the use is noted, as having come from `address`. None where more has
+        to be known: `authenticate` decides.
         """
         if len(presented) > MAX_KEY_BYTES:
             return None
-        known = self._recall(self._cache.name(presented))
+        known = self._cache.recall(presented)
         if known is None or known.allowed is None:
             return None
         if not known.is_timeless and not known.is_within_its_time(self._clock()):
             return None
+        self._note_use(known.verdict.key.id, self._seconds(), address)
         return known
 
     async def authenticate(
@@ -131,31 +143,33 @@ class Authenticator:
         `gathered` are facts that were gathered from the same store a moment ago. Raises nothing: a store or a sign-in
         that fails is a refusal for the reason UNAVAILABLE.
         """
-        facts, known, deadline = _FACTS[Presented.NOTHING], None, None
+        key, credential = self._read(requirement, presented)
+        deadline = None if key is None else self._reader.deadline()
+        facts, known = None if requirement is _EXEMPT else gathered, None
         try:
-            if requirement is Requirement.EXEMPT:
-                pass
-            elif gathered is not None:
-                facts = gathered
-            elif presented.is_ambiguous:
-                facts = _FACTS[Presented.AMBIGUOUS]
-            elif not presented.candidates:
-                facts = await self._without_key(presented, identify)
-            elif (key := recognise(presented.candidates[0].value, self._keyring)) is None:
-                facts = _FACTS[Presented.MALFORMED]
+            if key is not None and deadline is not None:
+                known = await self._look_up(presented.candidates[0].value, key, deadline)
+                facts = None if known is None else replace(known.facts, address=address)
+            elif (
+                facts is None and identify is not None and requirement is not _EXEMPT and credential in _LEFT_TO_THE_APP
+            ):
+                facts = Facts(credential=credential, identified=await self._identify(identify))
+            if facts is None:
+                facts, decision = self._keyless[requirement, credential]
             else:
-                deadline = self._reader.deadline()
-                facts, known = await self._look_up(presented.candidates[0].value, key, address, deadline)
-            decision = decide(requirement, facts, self._policy, self._clock())
+                decision = decide(requirement, facts, self._policy, self._clock())
             if isinstance(decision, Refused) and decision.reason is Reason.NO_AUTO_LOGIN_USER:
                 # The policy wants that user's record, which most requests do without.
                 owner = await self._reader.find_owner(self._policy.auto_login_user or "", deadline)
                 facts = replace(facts, auto_login_user=owner)
                 decision = decide(requirement, facts, self._policy, self._clock())
         except StoreUnavailable:
-            decision = Refused(rule=Rule.OUTAGE, reason=Reason.UNAVAILABLE)
-        if known is not None and not self._remember(known, decision):
-            known = None
+            facts, decision = facts or Facts(), Refused(rule=Rule.OUTAGE, reason=Reason.UNAVAILABLE)
+        if known is not None:
+            if self._remember(known, decision):
+                self._note_use(known.verdict.key.id, self._seconds(), address)
+            else:
+                known = None
         return Judged(decision, facts, known)
 
     async def passes_still(self, known: Known, address: IPAddress | None) -> bool:
@@ -163,7 +177,7 @@ class Authenticator:
 
         Raises `StoreUnavailable` if that cannot be told.
         """
-        current = self._recall(known.name) or await self._reader.find_again(known)
+        current = self._cache.get(known.name) or await self._reader.find_again(known)
         if current is None:
             return False
         facts = replace(current.facts, address=address)
@@ -176,19 +190,23 @@ class Authenticator:
             == (then.principal.id, then.principal.is_superuser, then.principal.scopes)
         )
 
-    async def _look_up(
-        self, presented: bytes, key: Plaintext, address: IPAddress | None, deadline: float
-    ) -> tuple[Facts, Known | None]:
+    def _read(self, requirement: Requirement, presented: Extraction) -> tuple[Plaintext | None, Presented]:
+        """Return the key that was presented, and what the request brought as long as nobody knows that key."""
+        if requirement is _EXEMPT:
+            return None, Presented.NOTHING
+        if presented.is_ambiguous:
+            return None, Presented.AMBIGUOUS
+        if not presented.candidates:
+            return None, Presented.FOREIGN_TOKEN if presented.foreign_token else Presented.NOTHING
+        key = recognise(presented.candidates[0].value, self._keyring)
+        return key, Presented.MALFORMED if key is None else Presented.UNKNOWN
+
+    async def _look_up(self, presented: bytes, key: Plaintext, deadline: float) -> Known | None:
         name = self._cache.name(presented)
-        known = self._recall(name) or await self._reader.find(name, key, deadline)
+        known = self._cache.get(name) or await self._reader.find(name, key, deadline)
         if known is None:
             self._cache.drop(name)
-            return _FACTS[Presented.UNKNOWN], None
-        return replace(known.facts, address=address), known
-
-    async def _without_key(self, presented: Extraction, identify: Identify | None) -> Facts:
-        facts = _FACTS[Presented.FOREIGN_TOKEN if presented.foreign_token else Presented.NOTHING]
-        return facts if identify is None else replace(facts, identified=await self._identify(identify))
+        return known
 
     def _remember(self, known: Known, decision: Decision) -> bool:
         """Remember a key that lets a request pass, and forget one that does not; tell which it was."""
@@ -200,18 +218,11 @@ class Authenticator:
         self._cache.put(known)
         return True
 
-    def _recall(self, name: bytes) -> Known | None:
-        try:
-            return self._cache.get(name)
-        except Exception as problem:  # noqa: BLE001 The store may be the app's own, and so may the token.
-            self._distrust(problem)
-            return None
-
     def _token(self) -> int | None:
         """Return the store's token; one that fails vouches for nothing."""
         try:
             return None if self._freshness is None else self._freshness.token()
-        except Exception as problem:  # noqa: BLE001 As above.
+        except Exception as problem:  # noqa: BLE001 The store may be the app's own.
             self._distrust(problem)
             return None
 

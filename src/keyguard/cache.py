@@ -70,6 +70,8 @@ class Cache:
     Args:
         size: how many keys are remembered; 0 for none.
         token: the store's, see `keyguard.ports.Freshness`.
+        distrust: is told of what the token raises, which vouches for nothing. (Here, because no frame below this one
+            has the text of a key, which error reporters would show.)
         max_staleness: for how many seconds an entry that nothing vouches for is used; None for not at all.
         clock: seconds that only grow.
     """
@@ -79,11 +81,13 @@ class Cache:
         size: int,
         token: Token,
         *,
+        distrust: Callable[[Exception], None],
         max_staleness: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._size = size
         self._token = token
+        self._distrust = distrust
         self._max_staleness = max_staleness
         self._clock = clock
         self._secret = secrets.token_bytes(32)
@@ -97,12 +101,20 @@ class Cache:
         """
         return blake2b(self._secret + presented, digest_size=_NAME_BYTES).digest()
 
+    def recall(self, presented: bytes) -> Known | None:
+        """Return what is known of the key that was presented, if it may be used now."""
+        return self.get(blake2b(self._secret + presented, digest_size=_NAME_BYTES).digest())
+
     def get(self, name: bytes) -> Known | None:
         """Return what is known of a key, if it may be used now."""
         entry = self._entries.get(name)
         if entry is None:
             return None
-        token = self._token()
+        try:
+            token = self._token()
+        except Exception as problem:  # noqa: BLE001 The store may be the app's own.
+            self._distrust(problem)
+            token = None
         if token is None:
             if self._max_staleness is None or self._clock() - entry.since >= self._max_staleness:
                 return None

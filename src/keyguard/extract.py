@@ -6,7 +6,7 @@ checked and another acted on, the check can be talked round. So whatever could b
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
@@ -69,11 +69,6 @@ class Extraction:
     query_string: bytes = field(repr=False)
 
     @property
-    def is_one_key(self) -> bool:
-        """Tell whether this is one key, and nothing that could be taken for another."""
-        return len(self.candidates) == 1 and not self.is_ambiguous
-
-    @property
     def sources(self) -> tuple[Source, ...]:
         """Where something was presented, each place once."""
         if len(self.candidates) == 1:
@@ -132,7 +127,7 @@ class Sources:
         object.__setattr__(self, "_parameter", None if self.query is None else _Parameter(self.query))
         object.__setattr__(self, "_prefixes", tuple(prefix.encode() for prefix in self.prefixes))
 
-    def extract(self, headers: Iterable[tuple[bytes, bytes]], query_string: bytes) -> Extraction:
+    def extract(self, headers: Sequence[tuple[bytes, bytes]], query_string: bytes) -> Extraction:
         """Return all that is presented in `headers` and in the raw `query_string`.
 
         It takes about as long as reading the bytes once, whatever they are.
@@ -141,10 +136,13 @@ class Sources:
         candidates: list[Candidate] = []
         kept: Headers = []
         foreign_token = False
+        if headers and type(headers[0][1]) is not bytes:  # Hardly any server has other buffers, and then all of them.
+            headers = [(bytes(name), bytes(value)) for name, value in headers]
         for entry in headers:
             name, value = entry
-            if not (type(value) is bytes and name.islower()):  # As hardly any server brings them.
-                entry = name, value = bytes(name).lower(), bytes(value)  # noqa: PLW2901 The same, as it should be.
+            if not name.islower():
+                name = name.lower()
+                entry = (name, value)  # noqa: PLW2901 Likewise.
             if name == header:
                 value = value.strip(b" \t")
                 candidates.append(Candidate(_HEADER, value if value.isascii() else b""))

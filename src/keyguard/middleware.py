@@ -13,7 +13,7 @@ from typing import Literal
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from keyguard.access import Access, Asked, NotPermitted
+from keyguard.access import Access, Asked, NotPermitted, nowhere
 from keyguard.address import client_address
 from keyguard.answers import POLICY_VIOLATION, Answerer, OnRefused, RefusalResponse, without_referrer
 from keyguard.authenticator import Authenticator
@@ -34,6 +34,7 @@ from keyguard.model import (
     Principal,
     Refused,
     Requirement,
+    Rule,
 )
 from keyguard.ports import Clock, KeyStore, Observer
 from keyguard.refusals import Challenge, refusal_for
@@ -138,6 +139,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
         )
         self._recheck = recheck
         self._answerer = Answerer(Challenge(header=header, query=query, bearer=bearer), on_refused)
+        self._root_path = root_path
         self._warned_of_root = False
         self._announced = False
 
@@ -149,13 +151,17 @@ class KeyGuard(metaclass=ReportedAtStartup):
         if not self._announced:
             self._announce()
         # An own list of headers first: a server may go on appending trailer fields to the one that it passed.
-        presented = self._sources.extract(scope["headers"], scope.get("query_string") or b"")
+        query_string = scope.get("query_string") or b""
+        presented = self._sources.extract(scope["headers"], query_string)
         requirement = self._requirement(scope)
-        self._take_out(presented, scope)
+        # Out of the server's own scope: its access log reads that when the answer is sent.
+        scope["headers"] = presented.headers
+        if presented.query_string != query_string:
+            self._take_out_of_query(presented, scope)
         access: Access | ASGIApp | None = self._recall(scope, requirement, presented, send)
         if access is None:
             access = await self._judge(scope, requirement, presented, send)
-        del presented  # No key stands in a frame while the app runs.
+        del presented, query_string  # No key stands in a frame while the app runs.
         if not isinstance(access, Access):
             await access(scope, receive, send)
             return
@@ -168,6 +174,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
         except NotPermitted:
             pass
         finally:
+            access.outgoing = nowhere
             if access.answer is not None:
                 await self._answer_instead(access, access.answer, scope, receive, send)
 
@@ -222,9 +229,11 @@ class KeyGuard(metaclass=ReportedAtStartup):
 
     def _recall(self, scope: Scope, requirement: Requirement, presented: Extraction, send: Send) -> Access | None:
         """Let a request in by a key that was let in before. None where more has to be known: then judge it."""
-        if requirement is _EXEMPT or not presented.is_one_key:
+        candidates = presented.candidates
+        if requirement is _EXEMPT or presented.is_ambiguous or not candidates:
             return None
-        known = self._authenticator.recall(presented.candidates[0].value)
+        address = client_address(scope.get("client"), presented.headers, trusted_hops=self._trusted_hops)
+        known = self._authenticator.recall(candidates[0].value, address)
         if known is None or known.allowed is None:
             return None
         scope["user"], scope["auth"] = known.verdict.principal, known.auth
@@ -232,8 +241,8 @@ class KeyGuard(metaclass=ReportedAtStartup):
             scope["type"],
             scope.get("method"),
             scope["path"],
-            client_address(scope.get("client"), presented.headers, trusted_hops=self._trusted_hops),
-            presented.sources,
+            address,
+            (candidates[0].source,),
             presented.from_query,
             known.allowed,
             known.facts,
@@ -266,7 +275,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
             identify=None if identify is None else lambda: _answer_of(identify, scope),
             gathered=None if outer is None else replace(outer.facts, address=asked.address, auto_login_user=None),
         )
-        decision = judged.decision
+        decision, known = judged.decision, judged.known if outer is None else outer.known
         # What the layers outside say of the caller was for `identify` alone.
         for name in ("user", "auth", "keyguard"):
             scope.pop(name, None)
@@ -287,7 +296,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
             asked.query_was_used,
             decision,
             judged.facts,
-            judged.known if outer is None else outer.known,
+            known if decision.rule is Rule.KEY else None,
             self,
             without_referrer(send) if asked.query_was_used else send,
         )
@@ -295,7 +304,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
 
     def _requirement(self, scope: Scope) -> Requirement:
         root_path = scope.get("root_path") or ""
-        if not self._rules.declares(root_path) and not self._warned_of_root:
+        if root_path != self._root_path and not self._warned_of_root:
             self._warned_of_root = True
             logger.warning(
                 "requests come with root_path=%s, so that no path is exempt or optional; if that is right, declare it: "
@@ -304,20 +313,13 @@ class KeyGuard(metaclass=ReportedAtStartup):
                 ascii(root_path),
             )
         return self._rules.requirement(
-            type=scope["type"],
-            method=scope.get("method"),
-            path=scope["path"],
-            raw_path=scope.get("raw_path"),
-            root_path=root_path,
+            scope["type"], scope.get("method"), scope["path"], raw_path=scope.get("raw_path"), root_path=root_path
         )
 
-    def _take_out(self, presented: Extraction, scope: Scope) -> None:
-        """Take what was presented out of the server's own scope: its access log reads it when the answer is sent."""
-        scope["headers"] = presented.headers
-        if presented.query_string != (scope.get("query_string") or b""):
-            scope["query_string"] = presented.query_string
-            if scope.get("raw_path"):  # Some servers let the query stand in it.
-                scope["raw_path"] = scope["raw_path"].partition(b"?")[0]
+    def _take_out_of_query(self, presented: Extraction, scope: Scope) -> None:
+        scope["query_string"] = presented.query_string
+        if scope.get("raw_path"):  # Some servers let the query stand in it.
+            scope["raw_path"] = scope["raw_path"].partition(b"?")[0]
 
     def _outer(self, scope: Scope) -> Access | None:
         """Return what a guard further out, with the very same store, made of the keys that it has taken out."""

@@ -246,7 +246,13 @@ class Auth:
 # --- what a request asks, and what is known of it ---------------------------------------------------------------
 
 
-class Requirement(Enum):
+class _Looked(Enum):
+    """What is looked up with each request: by identity, because `Enum` computes the hash of a name."""
+
+    __hash__ = object.__hash__
+
+
+class Requirement(_Looked):
     """What a path asks of a request."""
 
     EXEMPT = "exempt"
@@ -260,12 +266,6 @@ class Source(Enum):
     HEADER = "header"
     QUERY = "query"
     BEARER = "bearer"
-
-
-class _Looked(Enum):
-    """What is looked up with each request: by identity, because `Enum` computes the hash of a name."""
-
-    __hash__ = object.__hash__
 
 
 class Presented(_Looked):

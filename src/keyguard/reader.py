@@ -39,7 +39,7 @@ class Reader:
         self._admission = Admission(at_once=store.concurrency)
         self._flights = Flights(token)
         self._opening_seconds = 60.0  # After that an opening that hangs is given up, and tried again.
-        self._uses = Uses(store)
+        self.uses: Uses = Uses(store)
         self._closing_seconds = 5.0
         self._opening: asyncio.Task[None] | None = None
         self._joined = 0
@@ -94,7 +94,7 @@ class Reader:
         if self._opening is not None and is_under_way_here(self._opening):
             self._opening.cancel()
             await asyncio.wait({self._opening})
-        await self._uses.close()
+        await self.uses.close()
         if self._opened_here:
             self._opened_here = False
             await self._store.close()
@@ -165,7 +165,7 @@ class Reader:
         """Note an upgrade if one is due. The key is good: nothing that goes wrong here refuses the request."""
         try:
             is_current = self._digests.are_current(key, lookup=record.lookup, verifier=record.verifier)
-            if is_current or self._uses.upgrades.is_noted(record.id):
+            if is_current or self.uses.upgrades.is_noted(record.id):
                 return
             async with asyncio.timeout_at(deadline):
                 lookup, verifier = await self._digests.make(key)
@@ -174,7 +174,7 @@ class Reader:
         except Exception as problem:  # noqa: BLE001 As the docstring says; a hasher may be the app's own.
             self._journal.trouble("a digest could not be upgraded", problem, unexpected=True)
             return
-        self._uses.upgrades.note(
+        self.uses.upgrades.note(
             Upgrade(key_id=record.id, verifier=record.verifier, new_lookup=lookup, new_verifier=verifier)
         )
 

@@ -48,10 +48,10 @@ class Rules:
 
     def requirement(
         self,
-        *,
         type: str,  # noqa: A002  # The scope's own word.
         method: str | None,
         path: str,
+        *,
         raw_path: bytes | None,
         root_path: str,
     ) -> Requirement:
@@ -66,13 +66,9 @@ class Rules:
                 return requirement if self._is_as_listed(path, raw_path, root_path) else Requirement.REQUIRED
         return Requirement.REQUIRED
 
-    def declares(self, root_path: str) -> bool:
-        """Tell whether a scope's `root_path` is the declared one; if it is not, nothing is exempt there."""
-        return root_path == self._root
-
     def _is_as_listed(self, path: str, raw_path: bytes | None, root_path: str) -> bool:
         return (
-            self.declares(root_path)
+            root_path == self._root
             and is_canonical(path)
             and not path.startswith(self._never)
             and (raw_path is None or raw_path.partition(b"?")[0] == path.encode())

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from operator import attrgetter
@@ -38,12 +38,13 @@ class _Use:
 
     def __init__(self) -> None:
         self.total = 0
-        self.at: datetime | None = None
+        self.at: float | None = None  # Seconds since 1970.
         self.address: IPAddress | str | None = None
 
     def frozen(self) -> Usage:
+        at = None if self.at is None else datetime.fromtimestamp(self.at, UTC)
         address = None if self.address is None else str(self.address)
-        return Usage(total=self.total, last_used_at=self.at, last_used_address=address)
+        return Usage(total=self.total, last_used_at=at, last_used_address=address)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +101,11 @@ class Uses:
         self._timer: asyncio.Task[None] | None = None
         self._is_timed = False
 
-    def note(self, key_id: str, at: datetime, address: IPAddress | str | None) -> None:
-        """Note that a key was used: a fraction of a microsecond, without waiting. To be called within an event loop."""
+    def note(self, key_id: str, at: float, address: IPAddress | str | None) -> None:
+        """Note that a key was used: without waiting, in a fraction of a microsecond, within an event loop.
+
+        `at` is in seconds since 1970: to make a datetime takes longer than all the rest.
+        """
         if self._store is None:
             return
         use = self._noted.get(key_id)
