@@ -38,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"any of {', '.join(BENCHMARKS)}; all if none")
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes, and nothing is written")
+    parser.add_argument("--note", default="", help="a sentence for the page, such as what else the machine did")
     options = parser.parse_args()
     if unknown := set(options.names) - BENCHMARKS.keys():
         parser.error(f"there is no benchmark {min(unknown)!r}, only {', '.join(BENCHMARKS)}")
@@ -51,7 +52,7 @@ def main() -> None:
             else:
                 print(as_text(sections[-1]), flush=True)
     if not options.names and not options.quick:
-        RESULTS.write_text(as_markdown(sections, servers=_servers()), "utf-8")
+        RESULTS.write_text(as_markdown(sections, servers=_servers(), note=options.note), "utf-8")
         print(f"\nwritten to {RESULTS}")
 
 

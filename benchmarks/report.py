@@ -78,13 +78,13 @@ def as_text(section: Section) -> str:
     return "\n".join(lines)
 
 
-def as_markdown(sections: Iterable[Section], *, servers: Iterable[str] = ()) -> str:
+def as_markdown(sections: Iterable[Section], *, servers: Iterable[str] = (), note: str = "") -> str:
     """Return all sections for the manual, below a line that says when and on what they were measured.
 
-    `servers` are programs that are no Python packages, each with its version.
+    `servers` are programs that are no Python packages, each with its version; `note` is what else is to be known.
     """
     now = datetime.now(UTC)
-    parts = [f"Measured on {now.day} {now:%B %Y}: {_setting(servers)}."]
+    parts = [f"Measured on {now.day} {now:%B %Y}: {_setting(servers)}. {note}".strip()]
     for section in sections:
         parts.append(f"## {section.title}\n\n{section.text}")
         parts.append(_table(section.columns, section.rows))

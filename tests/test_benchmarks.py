@@ -122,9 +122,10 @@ def test_text():
 
 def test_markdown():
     """The manual's page names the machine and all versions, and has the tables."""
-    page = as_markdown([SECTION], servers=["PostgreSQL 15.1"])
+    page = as_markdown([SECTION], servers=["PostgreSQL 15.1"], note="It was busy.")
     first, *rest = page.splitlines()
     assert first.startswith("Measured on ")
+    assert first.endswith(". It was busy.")
     versions = [
         f"{package} {version(package)}" for package in ("keyguard-asgi", "starlette", "sqlalchemy", "aiosqlite")
     ]
