@@ -419,6 +419,23 @@ async def test_two_that_write_at_once():
     assert await store.totals() == {"one": 1, "two": 1, "three": 1}
 
 
+async def test_who_comes_late_finds_nothing_left():
+    """Where another loop has written everything meanwhile, a loop that was slow ends without a batch of its own."""
+    store = GatedStore()
+    uses = Uses(store, seconds=0.01)
+    uses.note("one", NOON, HERE)
+    await uses.flush()
+    uses._seconds = 10
+    uses.note("two", NOON, HERE)
+    slow, quick = [asyncio.create_task(uses.flush()) for _ in range(2)]
+    for number in (2, 3, 1):
+        await settle()
+        store.gates[number].set()
+    await asyncio.gather(slow, quick)
+    assert [sequence for _, sequence, _ in store.batches] == [1, 2, 1]
+    assert await store.totals() == {"one": 1, "two": 1}
+
+
 class Uncounted(MemoryStore):
     """A store of the first step, which counts nothing."""
 
