@@ -1,6 +1,7 @@
 """Whose keys they are: reading owners from Keyguard's own table or from the app's."""
 
 from dataclasses import KW_ONLY, dataclass, field
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -125,7 +126,7 @@ class Owners:
         return self.every.where(self.table.c[self._users.name] == name)
 
 
-def owner_of(row: Row[Any]) -> Owner:
+def owner_of(row: Row[Any] | SimpleNamespace) -> Owner:
     return Owner(
         id=str(row.user_id),
         name="" if row.user_name is None else str(row.user_name),

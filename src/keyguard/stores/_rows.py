@@ -1,13 +1,15 @@
 """A key as a row of a table, and a row as a key."""
 
 import json
+from functools import lru_cache
 from ipaddress import ip_network
+from types import SimpleNamespace
 from typing import Any, cast
 
 from sqlalchemy import Row
 
 from keyguard.errors import StoreUnavailable
-from keyguard.model import Found, KeyRecord
+from keyguard.model import Found, IPNetwork, KeyRecord
 from keyguard.stores._owners import owner_of
 
 __all__ = ["found_in", "record_of", "values_of"]
@@ -32,11 +34,10 @@ def values_of(record: KeyRecord) -> dict[str, Any]:
     }
 
 
-def record_of(row: Row[Any]) -> KeyRecord:
+def record_of(row: Row[Any] | SimpleNamespace) -> KeyRecord:
     """Return the key that a row holds. Raises `StoreUnavailable` if somebody wrote into it what cannot be read."""
     try:
-        scopes = frozenset(_texts(row.scopes))
-        networks = tuple(ip_network(text) for text in _texts(row.networks))
+        scopes, networks = _scopes(row.scopes), _networks(row.networks)
     except ValueError:
         raise StoreUnavailable(f"the row of the key {row.id!r} holds no JSON lists of scopes and networks") from None
     return KeyRecord(
@@ -57,6 +58,19 @@ def record_of(row: Row[Any]) -> KeyRecord:
     )
 
 
+# Many keys have the same few scopes and networks, and to read them is a good part of the cost of a first use.
+
+
+@lru_cache(maxsize=1024)
+def _scopes(written: str) -> frozenset[str]:
+    return frozenset(_texts(written))
+
+
+@lru_cache(maxsize=1024)
+def _networks(written: str) -> tuple[IPNetwork, ...]:
+    return tuple(ip_network(text) for text in _texts(written))
+
+
 def _texts(written: str) -> list[str]:
     texts = json.loads(written)
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in cast("list[object]", texts)):
@@ -64,6 +78,6 @@ def _texts(written: str) -> list[str]:
     return cast("list[str]", texts)
 
 
-def found_in(row: Row[Any]) -> Found:
+def found_in(row: Row[Any] | SimpleNamespace) -> Found:
     """Return the key and the owner that a row of both holds."""
     return Found(key=record_of(row), owner=owner_of(row))

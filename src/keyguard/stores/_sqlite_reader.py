@@ -9,10 +9,10 @@ import os
 import sqlite3
 import threading
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Dialect, Select
-from sqlalchemy.engine import result_tuple
 
 from keyguard.model import Found
 from keyguard.stores._rows import found_in
@@ -33,7 +33,7 @@ class KeyReader:
         self._statement = statement
         self._dialect = dialect
         columns = list(statement.selected_columns)
-        self._row = result_tuple([column.name for column in columns])
+        self._names = [column.name for column in columns]
         processors = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
         self._processors = [(place, process) for place, process in enumerate(processors) if process is not None]
         self._texts: dict[int, str] = {}
@@ -56,7 +56,7 @@ class KeyReader:
         values = list(rows[0])
         for place, process in self._processors:
             values[place] = process(values[place])
-        return found_in(self._row(values))
+        return found_in(SimpleNamespace(**dict(zip(self._names, values, strict=True))))
 
     def open(self) -> None:
         """Connect to the file; where that cannot be, everything is `Busy`."""
