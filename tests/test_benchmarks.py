@@ -165,13 +165,7 @@ def test_command_line_runs_what_is_asked_for(monkeypatch, capsys, tmp_path):
 
 def test_command_line_writes_the_manuals_page(monkeypatch, capsys, tmp_path):
     """When all are run, and not in haste, the manual's page is written; what cannot be measured is left out."""
-
-    def without_its_program(*, quick):
-        raise Missing("it needs a program")
-
-    page = tmp_path / "results.md"
-    monkeypatch.setattr(command_line, "RESULTS", page)
-    monkeypatch.setattr(command_line, "BENCHMARKS", {"one": lambda quick: SECTION, "two": without_its_program})
+    page = _all_at_load(0.1, monkeypatch, tmp_path)
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--quick"])
     command_line.main()
     assert not page.exists()
@@ -179,6 +173,28 @@ def test_command_line_writes_the_manuals_page(monkeypatch, capsys, tmp_path):
     command_line.main()
     assert "two is left out: it needs a program" in capsys.readouterr().out
     assert "## A title" in page.read_text("utf-8")
+
+
+def test_command_line_writes_nothing_on_a_busy_machine(monkeypatch, capsys, tmp_path):
+    """What was measured beside other work is shown, and not written."""
+    page = _all_at_load(2.0, monkeypatch, tmp_path)
+    monkeypatch.setattr(sys, "argv", ["benchmarks"])
+    command_line.main()
+    said = capsys.readouterr().out
+    assert "another  20 µs" in said
+    assert "not written: the load average was 2.0" in said
+    assert not page.exists()
+
+
+def _all_at_load(load, monkeypatch, directory):
+    def without_its_program(*, quick):
+        raise Missing("it needs a program")
+
+    page = directory / "results.md"
+    monkeypatch.setattr(command_line, "RESULTS", page)
+    monkeypatch.setattr(command_line, "BENCHMARKS", {"one": lambda quick: SECTION, "two": without_its_program})
+    monkeypatch.setattr(command_line, "load_average", lambda: load)
+    return page
 
 
 def test_version_of_postgres(postgres):
