@@ -648,12 +648,12 @@ async def test_a_store_that_hangs_does_not_hold_up_the_end(caplog, hangs):
         guarded.store.keyring = Keyring(peppers=[A])
         guarded.make_new()
     await guarded.ask(guarded.key)
-    guarded.authenticator._reader._closing_seconds = 0.01
+    guarded.authenticator._reader._closing_seconds = 0.2
     guarded.store.hangs = True
     await guarded.authenticator.close()
     await settle()
     assert guarded.store.asked == ["open", "find", hangs]
-    line = "the store could not be closed: the store did not answer within 0.01 s"
+    line = "the store could not be closed: the store did not answer within 0.2 s"
     assert [record.getMessage() for record in caplog.records] == [line]
 
 

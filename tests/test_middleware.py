@@ -151,6 +151,15 @@ async def test_query_in_raw_path(app, store, key):
     assert app.scope["raw_path"] == b"/?a=1"
 
 
+async def test_query_without_a_raw_path(app, store, key):
+    """A server that brings no raw path, which it need not, is given none; the key is taken out all the same."""
+    scope = http_scope(query=f"x-api-key={key}&a=1".encode())
+    del scope["raw_path"]
+    assert (await send_scope(guard(app, store), scope)).status == 200
+    assert app.scope["query_string"] == b"a=1"
+    assert "raw_path" not in app.scope
+
+
 async def test_strip_off_keeps_the_header_only(app, store, key):
     """With strip=False the header stays in the scope; the query's key never does."""
     await get(guard(app, store, strip=False), headers=[("x-api-key", key)])
@@ -549,6 +558,20 @@ async def test_observer(app, store, key):
     assert key not in repr(events)
 
 
+async def test_observer_of_a_key_that_is_remembered(app, store, key):
+    """The observer is told of a request whose key is recalled just what it was told of the first one with it."""
+    events = []
+    guarded = guard(app, store, observer=events.append)
+    for by in ({"headers": [("x-api-key", key)]}, {"query": f"x-api-key={key}".encode()}):
+        events.clear()
+        for client in ("192.0.2.7", "192.0.2.8", "192.0.2.7"):
+            await get(guarded, "/flows", client=(client, 50000), **by)
+        first, other, again = events
+        assert again == first
+        assert (str(other.address), other.decision) == ("192.0.2.8", first.decision)
+        assert first.sources == ((Source.HEADER,) if "headers" in by else (Source.QUERY,))
+
+
 async def test_observer_that_fails(app, store, key, caplog):
     """What an observer raises is logged and changes nothing."""
     answer = await get(guard(app, store, observer=lambda event: 1 / 0), headers=[("x-api-key", key)])
@@ -811,8 +834,9 @@ async def test_root_path_that_was_not_declared(app, store, caplog):
 async def test_start_says_that_query_keys_are_on(app, store, caplog):
     """Start-up says once that keys are accepted in the query, and query=None ends that."""
     guarded = guard(app, store)
-    await get(guarded)
-    await get(guarded)
+    for _ in range(2):
+        await live(guarded)
+        await get(guarded)
     assert caplog.text.count("query=None ends that") == 1
     caplog.clear()
     await get(guard(app, store, query=None))
