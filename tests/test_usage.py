@@ -423,10 +423,10 @@ async def test_who_comes_late_finds_nothing_left():
     """Where another loop has written everything meanwhile, a loop that was slow ends without a batch of its own."""
     store = GatedStore()
     uses = Uses(store, seconds=0.01)
-    uses.note("one", NOON, HERE)
+    uses.note("one", NOON.timestamp(), HERE)
     await uses.flush()
     uses._seconds = 10
-    uses.note("two", NOON, HERE)
+    uses.note("two", NOON.timestamp(), HERE)
     slow, quick = [asyncio.create_task(uses.flush()) for _ in range(2)]
     for number in (2, 3, 1):
         await settle()

@@ -217,8 +217,8 @@ async def count(stores, *, tasks=8, times=30):
     async def use(number):
         uses = Uses(stores[number % len(stores)])
         for time in range(times):
-            uses.note("all", NOON + timedelta(seconds=time), f"192.0.2.{time}")
-            uses.note(f"task {number}", NOON, None)
+            uses.note("all", NOON.timestamp() + time, f"192.0.2.{time}")
+            uses.note(f"task {number}", NOON.timestamp(), None)
             await uses.flush()
         await uses.close()
 
@@ -285,7 +285,7 @@ async def test_a_full_disk_loses_no_count(path, caplog):
         with full_disk(store):
             for _ in range(3):
                 for key_id in ids:
-                    uses.note(key_id, NOON, "192.0.2.1")
+                    uses.note(key_id, NOON.timestamp(), "192.0.2.1")
                 await uses.flush()
             assert await store.get_uses(ids) == {}
         lines = [record.getMessage() for record in caplog.records]
@@ -299,7 +299,7 @@ async def test_a_locked_database_loses_no_count(path):
     """While another process keeps the database locked a batch waits, and it is written once when it is unlocked."""
     async with opened(path) as store:
         uses = Uses(store, seconds=0.1)
-        uses.note("one", NOON, "192.0.2.1")
+        uses.note("one", NOON.timestamp(), "192.0.2.1")
         locking = (
             "import sqlite3, sys; connection = sqlite3.connect(sys.argv[1], isolation_level=None);"
             "connection.execute('BEGIN EXCLUSIVE'); print(flush=True); sys.stdin.read()"
@@ -309,7 +309,7 @@ async def test_a_locked_database_loses_no_count(path):
         )
         await process.stdout.readline()
         await uses.flush()
-        uses.note("one", NOON, "192.0.2.1")
+        uses.note("one", NOON.timestamp(), "192.0.2.1")
         await uses.flush()
         process.stdin.close()
         await process.wait()
