@@ -26,7 +26,7 @@ from typing import Any
 from sqlalchemy import URL, make_url
 
 from benchmarks.contestants import BAD, GOOD, bare_app
-from benchmarks.report import Section, Verdict, as_text, duration
+from benchmarks.report import Section, Verdict, duration, run_alone
 from benchmarks.servers import ROOT, Missing, postgres_server
 from benchmarks.traffic import requests_with, status_of
 from keyguard import KeyGuard, lifecycle
@@ -254,4 +254,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["work"]:
         asyncio.run(work(sys.argv[2]))
     else:
-        print(as_text(section()))
+        run_alone("effect", __doc__, section)

@@ -1,16 +1,17 @@
 """How results are written down: the same sections for the terminal and, as Markdown, for the manual."""
 
+import argparse
 import platform
 import sqlite3
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from benchmarks.hashing import processor
 
-__all__ = ["Section", "Verdict", "as_markdown", "as_text", "duration"]
+__all__ = ["Section", "Verdict", "as_markdown", "as_text", "duration", "run_alone"]
 
 PACKAGES = (
     "keyguard-asgi",
@@ -54,6 +55,17 @@ class Section:
     verdicts: Sequence[Verdict] = ()
     absent: Sequence[str] = ()
     """What could not be measured, each with its reason."""
+
+
+def run_alone(name: str, description: str | None, section: Callable[..., Section]) -> None:
+    """Run one benchmark as the command line asks, and print it."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="seconds instead of minutes, and less exact")
+    print(as_text(section(quick=parser.parse_args().quick)))
 
 
 def duration(seconds: float) -> str:

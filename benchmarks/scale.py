@@ -1,12 +1,14 @@
 """What many keys cost: `python -m benchmarks.scale`.
 
 Databases with a thousand, a hundred thousand and a million keys stand side by side: a check of keys that were seen
-before and of keys that were not, issuing a key, and listing one owner's. And what one key takes in KeyGuard's cache.
+before and of keys that were not, issuing a key, and listing one owner's. And what one key takes in KeyGuard's cache:
+`python -m benchmarks.scale memory` measures that alone, within seconds.
 """
 
 import asyncio
 import gc
 import sqlite3
+import sys
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -33,7 +35,7 @@ from benchmarks.contestants import (
     sqlite_store,
     url_of,
 )
-from benchmarks.report import Section, Verdict, as_text, duration
+from benchmarks.report import Section, Verdict, duration, run_alone
 from benchmarks.servers import Missing, postgres_server
 from benchmarks.traffic import requests_with, seconds_for
 from keyguard import lifecycle
@@ -275,4 +277,7 @@ def section(*, quick: bool = False) -> Section:
 
 
 if __name__ == "__main__":
-    print(as_text(section()))
+    if sys.argv[1:] == ["memory"]:
+        print(f"{asyncio.run(bytes_per_cached_key(2_000)):,.0f} bytes for one key in the cache, of 2,000")
+    else:
+        run_alone("scale", __doc__, section)

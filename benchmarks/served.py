@@ -26,7 +26,7 @@ from typing import Any
 import uvicorn
 
 from benchmarks.contestants import EVERY_RULE, bare_app
-from benchmarks.report import Section, as_text, duration
+from benchmarks.report import Section, duration, run_alone
 from benchmarks.servers import ROOT, Missing, postgres_server
 from benchmarks.traffic import PATH
 from keyguard import KeyGuard, lifecycle
@@ -209,4 +209,4 @@ if __name__ == "__main__":
         case ["serve", name, port, entropy]:
             asyncio.run(serve(name, int(port), bytes.fromhex(entropy)))
         case _:
-            print(as_text(section()))
+            run_alone("served", __doc__, section)

@@ -11,7 +11,7 @@ import time
 from statistics import median
 
 from benchmarks.contestants import bare_app, new_key, silence
-from benchmarks.report import Section, Verdict, as_text, duration
+from benchmarks.report import Section, Verdict, duration, run_alone
 from benchmarks.traffic import requests_with, status_of
 from keyguard import KeyGuard, lifecycle
 from keyguard.hashing import Argon2Hasher
@@ -103,4 +103,4 @@ def section(*, quick: bool = False) -> Section:
 
 
 if __name__ == "__main__":
-    print(as_text(section()))
+    run_alone("stalls", __doc__, section)
