@@ -4,6 +4,7 @@ import asyncio
 import gc
 import pickle
 import weakref
+from collections import OrderedDict
 from hashlib import blake2b
 
 import pytest
@@ -45,7 +46,9 @@ class Remembered:
 
     def __init__(self, size=3, *, token=1, max_staleness=None):
         self.token, self.now = token, 0.0
-        self.cache = Cache(size, lambda: self.token, distrust=print, max_staleness=max_staleness, clock=lambda: self.now)
+        self.cache = Cache(
+            size, lambda: self.token, distrust=print, max_staleness=max_staleness, clock=lambda: self.now
+        )
 
     def put(self, *names, **fields):
         for name in names:
@@ -192,6 +195,29 @@ def test_an_entry_that_another_thread_pushes_out_meanwhile():
     cache = Cache(3, token, distrust=print)
     cache.put(known(b"one"))
     assert cache.get(b"one") is None
+
+
+@pytest.mark.parametrize("step", ["move_to_end", "popitem"])
+def test_an_entry_that_another_thread_pushes_out_as_it_comes(step):
+    """An entry that goes while it is put is not there, and nothing is raised."""
+
+    class Shared(OrderedDict):
+        """Another thread empties it before each step of one kind."""
+
+        def move_to_end(self, name):
+            if step == "move_to_end":
+                self.clear()
+            super().move_to_end(name)
+
+        def popitem(self, last):
+            if step == "popitem":
+                self.clear()
+            return super().popitem(last)
+
+    cache = Cache(0, lambda: 1, distrust=print)
+    cache._entries = Shared()
+    cache.put(known(b"one"))
+    assert not cache._entries
 
 
 @given(

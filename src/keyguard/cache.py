@@ -11,6 +11,7 @@ before it has begun, or while the token is still the one that it began with.
 """
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections import OrderedDict
@@ -20,7 +21,7 @@ from datetime import datetime
 from hashlib import blake2b
 
 from keyguard.loops import is_under_way_here
-from keyguard.model import Allowed, Auth, Facts, Verdict
+from keyguard.model import Allowed, Auth, Facts, IPAddress, Verdict
 
 __all__ = ["Cache", "Flight", "Flights", "Known", "Token"]
 
@@ -33,15 +34,16 @@ _NAME_BYTES = 16
 class Known:
     """A genuine key, as it was when it was read.
 
-    `lookups` are the digests that it is found by, so that it can be looked up again without its text; `token` was taken
-    before it was read, `since` is when that was, by a clock that only grows.
+    `other_lookups` are the digests that it might be found by, beside the one that it was found by; so it can be looked
+    up again without its text. `token` was taken before it was read, `since` is when that was, by a clock that only
+    grows.
+
+    There may be many thousands of these, so what can be made of the rest is not kept.
     """
 
     name: bytes
     """What it is remembered under: see `Cache.name`."""
-    lookups: tuple[str, ...]
-    facts: Facts
-    """The key's verdict as the one fact: what `decide` is asked with, but for the address."""
+    other_lookups: tuple[str, ...]
     verdict: Verdict
     auth: Auth
     token: int | None
@@ -54,6 +56,15 @@ class Known:
     def __post_init__(self) -> None:
         """Look at the window."""
         self.is_timeless = self.verdict.key.not_before is None and self.verdict.key.expires_at is None
+
+    @property
+    def lookups(self) -> tuple[str, ...]:
+        """All digests that it may be found by."""
+        return (self.verdict.key.lookup, *self.other_lookups)
+
+    def facts(self, address: IPAddress | None) -> Facts:
+        """Return what is known of a request that brings it from this address."""
+        return Facts(credential=self.verdict, address=address)
 
     def is_within_its_time(self, now: datetime) -> bool:
         """Tell whether the key's window of time has this in it."""
@@ -131,9 +142,10 @@ class Cache:
         if entry.token is None and self._max_staleness is None:
             return
         self._entries[entry.name] = entry
-        self._entries.move_to_end(entry.name)
-        while len(self._entries) > self._size:
-            self._entries.popitem(last=False)
+        with contextlib.suppress(KeyError):  # As above: what is to go has just gone.
+            self._entries.move_to_end(entry.name)
+            while len(self._entries) > self._size:
+                self._entries.popitem(last=False)
 
     def drop(self, name: bytes) -> None:
         """Forget a key: it was found to be bad."""
