@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import URL, Connection
 
 from keyguard.stores._database import Database
-from keyguard.stores._triggers import REVISION_QUERY
+from keyguard.stores._listener import PostgresRevision, connector
+from keyguard.stores._sqlite_revision import SQLiteRevision
+from keyguard.stores._triggers import REVISION_QUERY, Triggers
 
-__all__ = ["CountingVoucher", "NoVoucher", "Voucher"]
+__all__ = ["CountingVoucher", "NoVoucher", "Voucher", "voucher_for"]
 
 _T = TypeVar("_T")
 
@@ -36,6 +38,15 @@ class Voucher(Protocol):
     async def aclose(self) -> None:
         """Cease to vouch until it is opened again. Calling it again, or before `open`, does nothing."""
         ...
+
+
+def voucher_for(database: Database, triggers: Triggers | None, listen_url: str | URL | None) -> Voucher:
+    """Return what can vouch for `database`, whose triggers are `triggers`, if Keyguard knows any for its kind."""
+    if triggers is None:
+        return NoVoucher(database)
+    if database.backend == "postgresql":
+        return PostgresRevision(database, connector(database, listen_url), triggers)
+    return CountingVoucher(database) if database.file is None else SQLiteRevision(database, database.file, triggers)
 
 
 class NoVoucher:

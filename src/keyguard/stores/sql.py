@@ -33,17 +33,15 @@ from keyguard.loops import Places
 from keyguard.model import Found, KeyRecord, Owner, Usage
 from keyguard.settings import Keyring
 from keyguard.stores._database import Database
-from keyguard.stores._listener import PostgresRevision, connector
 from keyguard.stores._owners import OWN_OWNERS, Owners, UserTable, owner_of
 from keyguard.stores._rows import found_in, record_of, values_of
 from keyguard.stores._schema import Schema
 from keyguard.stores._sqlite_reader import Busy, KeyReader
-from keyguard.stores._sqlite_revision import SQLiteRevision
 from keyguard.stores._tables import Tables
 from keyguard.stores._text import check_storable, is_storable
-from keyguard.stores._triggers import Triggers, triggers_for, warn_of_missing
+from keyguard.stores._triggers import triggers_for, warn_of_missing
 from keyguard.stores._uses import record, selects, usage_of
-from keyguard.stores._vouchers import CountingVoucher, NoVoucher, Voucher
+from keyguard.stores._vouchers import voucher_for
 
 __all__ = ["SQLStore", "UserTable"]
 
@@ -94,7 +92,7 @@ class SQLStore:
             triggers=self._triggers,
             pepper_checks=keyring.pepper_checks,
         )
-        self._voucher = _voucher_for(self._database, self._triggers, listen_url)
+        self._voucher = voucher_for(self._database, self._triggers, listen_url)
         self._find = (
             select(self._keys, *self._owners.columns)
             .join_from(self._keys, self._owners.table, self._keys.c.owner_id == self._owners.id)
@@ -384,14 +382,6 @@ class SQLStore:
     async def _ready(self) -> None:
         if not self.is_open or self._database.is_stale():
             await self.open()
-
-
-def _voucher_for(database: Database, triggers: Triggers | None, listen_url: str | URL | None) -> Voucher:
-    if triggers is None:
-        return NoVoucher(database)
-    if database.backend == "postgresql":
-        return PostgresRevision(database, connector(database, listen_url), triggers)
-    return CountingVoucher(database) if database.file is None else SQLiteRevision(database, database.file, triggers)
 
 
 def _change(connection: Connection, statement: Insert | Update) -> int:
