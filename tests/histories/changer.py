@@ -127,35 +127,43 @@ class _SQLite:
 
 
 class _PostgreSQL:
-    def __init__(self, connection):
-        self._connection = connection
+    def __init__(self, url):
+        self._url = url.replace("+asyncpg", "")
+        self._connection = None
         self.table = RAW | ONLY_POSTGRESQL
 
     async def execute(self, statement, key, how):
-        """Execute `statement` and return when its commit began and ended."""
+        """Execute `statement` and return when its commit began and ended: never, if the connection was lost."""
+        import asyncpg
+
         of_key = ":key" in statement
         numbered, value = statement.replace(":key" if of_key else ":owner", "$1"), key.id if of_key else key.owner
-        if how == "alone":
-            start = time.monotonic_ns()
-            await self._connection.execute(numbered, value)
-        else:
-            await self._connection.execute("BEGIN")
-            await self._connection.execute(numbered, value)
-            start = time.monotonic_ns()
-            await self._connection.execute("ROLLBACK" if how == "rolled back" else "COMMIT")
+        start = time.monotonic_ns()
+        try:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await asyncpg.connect(self._url)
+            if how == "alone":
+                start = time.monotonic_ns()
+                await self._connection.execute(numbered, value)
+            else:
+                await self._connection.execute("BEGIN")
+                await self._connection.execute(numbered, value)
+                start = time.monotonic_ns()
+                await self._connection.execute("ROLLBACK" if how == "rolled back" else "COMMIT")
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            if self._connection is not None:
+                self._connection.terminate()
+            return start, inf
         return start, time.monotonic_ns()
 
     async def aclose(self):
-        await self._connection.close()
+        if self._connection is not None:
+            await self._connection.close()
 
 
-async def raw_connection(url):
+def raw_connection(url):
     """Return a connection for changes in SQL."""
-    if url.startswith("sqlite"):
-        return _SQLite(url)
-    import asyncpg
-
-    return _PostgreSQL(await asyncpg.connect(url.replace("+asyncpg", "")))
+    return (_SQLite if url.startswith("sqlite") else _PostgreSQL)(url)
 
 
 # --- a changer ------------------------------------------------------------------------------------------------------
@@ -202,7 +210,7 @@ class Changer:
         if self.random.random() < 0.5:
             await probe
         if is_raw:
-            await self._in_sql(kind, key)
+            await self.change_in_sql(kind, key, self.random.choice(HOWS))
         elif kind == "issue":
             await self._issue()
         elif table[kind][2] is None:
@@ -323,9 +331,9 @@ class Changer:
 
     # --- behind its back ---
 
-    async def _in_sql(self, kind, key):
+    async def change_in_sql(self, kind, key, how="alone"):
+        """Make a change of a key or its owner in SQL."""
         _, fields, statement = self.raw.table[kind]
-        how = self.random.choice(HOWS)
         start, end = await self.raw.execute(statement, key, how)
         if how != "rolled back":
             self.tell(Change(kind=kind, sets=_sets(key, fields), start=start, end=end, raw=True, worker=self.name))
@@ -393,7 +401,7 @@ async def changing(*, url, keys, workers, tell, raws, seed, at_once, pace, only,
         stack.push_async_callback(store.close)
         changers = []
         for number in range(at_once):
-            raw = await stack.enter_async_context(aclosing(await raw_connection(url)))
+            raw = await stack.enter_async_context(aclosing(raw_connection(url)))
             lines = [await connect(worker) for worker in workers]
             for line in lines:
                 stack.callback(line.close)

@@ -137,23 +137,27 @@ class Run:
     def places(self):
         return [Worker(port=server.port, pid=server.process.pid) for server in self.servers]
 
-    async def go(self, operations, *, clients=6, changers=1, elsewhere=True, **how):
-        """Let so many operations happen.
+    async def go(self, operations, *, changes=0, clients=6, changers=1, elsewhere=True, **how):
+        """Let so many operations happen, and so many of them be changes, at least.
 
         `changers` work in this process, and as many `elsewhere`, in another one; for `how` see `changers`.
         """
         outcome, begin = self.outcome, time.monotonic()
-        end = outcome.operations + operations
+        end, last = outcome.operations + operations, len(outcome.history.changes) + changes
+
+        def is_over():
+            return outcome.operations >= end and len(outcome.history.changes) >= last
+
         async with AsyncExitStack() as stack:
             if elsewhere:
                 await stack.enter_async_context(_other_process(self._task("there", changers, how), outcome))
             here = await stack.enter_async_context(self.changers(changers, **how))
 
             async def change(changer):
-                while outcome.operations < end:
+                while not is_over():
                     await changer.step()
 
-            users = [self._use(random.Random(f"{self.seed} {end} {n}"), end, here[0].hot) for n in range(clients)]
+            users = [self._use(random.Random(f"{self.seed} {end} {n}"), is_over, here[0].hot) for n in range(clients)]
             await asyncio.gather(*map(change, here), *users)
         outcome.seconds += time.monotonic() - begin
 
@@ -169,10 +173,10 @@ class Run:
         seed = f"{self.seed} {self.outcome.operations} {where}"
         return {"url": self.url, "workers": self.places, "keys": self.keys, "at_once": at_once, "seed": seed} | settings
 
-    async def _use(self, choose, end, hot):
+    async def _use(self, choose, is_over, hot):
         """Use keys, mostly the newest, at whatever worker."""
         lines = [await connect(place) for place in self.places]
-        while self.outcome.operations < end:
+        while not is_over():
             newest = self.outcome.keys[1:][-hot if choose.random() < 0.95 else 0 :]
             try:
                 use = await choose.choice(lines).use(choose.choice(newest))
@@ -215,9 +219,9 @@ async def system(url, directory, *, workers=2, mutant=None, pause=0.02, seed="",
         yield Run(url=url, servers=servers, outcome=outcome, keys=keys, seed=seed)
 
 
-async def make_history(url, directory, *, operations, workers=2, mutant=None, seed="", prepare=None, **more):
+async def make_history(url, directory, *, operations, workers=2, mutant=None, pause=0.02, prepare=None, **more):
     """Return the `Outcome` of so many operations; see `system` and `Run.go`."""
-    async with system(url, directory, workers=workers, mutant=mutant, seed=seed, prepare=prepare) as run:
+    async with system(url, directory, workers=workers, mutant=mutant, pause=pause, prepare=prepare) as run:
         await run.go(operations, **more)
         await run.count()
         return run.outcome

@@ -9,6 +9,11 @@ import os
 import sqlite3
 import time
 
+from keyguard.stores import _listener
+from keyguard.stores._lease import Lease
+from keyguard.stores._listener import Listener
+from keyguard.stores._triggers import REVISION_QUERY
+
 __all__ = ["MUTANTS"]
 
 PAUSE = float(os.environ.get("PAUSE", "nan"))
@@ -172,3 +177,72 @@ def does_not_look_for_triggers(store, guard):
 def does_not_look_at_the_file(store, guard):
     """Takes it for granted that the file is still the one that is open."""
     store._database.file.__class__.is_another = lambda file: False
+
+
+# --- PostgreSQL -----------------------------------------------------------------------------------------------------
+
+
+@mutant
+def hears_nothing(store, guard):
+    """Loses each notification of a change."""
+    notified = Listener._notified
+
+    def hear_only_of_itself(listener, connection, process, channel, payload):
+        if not payload.isdecimal():
+            notified(listener, connection, process, channel, payload)
+
+    Listener._notified = hear_only_of_itself
+
+
+@mutant
+def acknowledges_first(store, guard):
+    """Tells the writers that it knows of a change, and only then moves its token."""
+
+    async def reading(listener, connection):
+        row = await connection.fetchrow(REVISION_QUERY)
+        await connection.execute("UPDATE keyguard_listener SET revision = $2 WHERE id = $1", listener.id, row["n"])
+        await asyncio.sleep(PAUSE)
+        listener.lease = listener.lease.read(row["n"])
+
+    Listener._notified = lambda listener, *_: (listener._stirred.set(), listener._hears.set())
+    Listener._read = reading
+
+
+def _answers_late(from_the_answer):
+    async def renewing(listener, connection):
+        sent = listener._clock()
+        await connection.execute(_listener._RENEW, listener.id, listener.lease.seconds)
+        row = await connection.fetchrow(listener._look)
+        await asyncio.sleep(PAUSE)  # As if the process, or the host, had stood still.
+        listener.lease = listener.lease.granted(listener._clock() if from_the_answer else sent, row["n"])
+        await listener._acknowledge(connection)
+        return sent
+
+    return renewing
+
+
+@mutant
+def slow_renewals(store, guard):
+    """Hears nothing, and gets the answers to its renewals late."""
+    hears_nothing(store, guard)
+    Listener._renew = _answers_late(from_the_answer=False)
+
+
+@mutant
+def lease_from_the_answer(store, guard):
+    """Likewise; and a lease lasts from the answer on, not from the sending."""
+    hears_nothing(store, guard)
+    Listener._renew = _answers_late(from_the_answer=True)
+
+
+@mutant
+def lease_without_end(store, guard):
+    """Hears nothing, and trusts what it has read until it reads again."""
+    hears_nothing(store, guard)
+    Lease.token = lambda lease, now: lease.moves if lease.revision is not None else None
+
+
+@mutant
+def does_not_look_for_triggers_there(store, guard):
+    """Takes it for granted that all triggers are there and enabled, on PostgreSQL."""
+    store._voucher._triggers.__class__.all_there = "true"

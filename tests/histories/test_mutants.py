@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 from histories.driver import make_history, system
 
-OPERATIONS = 2000
+ENOUGH = {"operations": 500, "changes": 60, "workers": 1, "clients": 4, "elsewhere": False, "hot": 6}
 
 SOON_SEEN = [
     "trusts_for_a_while",
@@ -17,8 +17,7 @@ SOON_SEEN = [
 
 
 async def history(folder, mutant, **more):
-    how = {"operations": OPERATIONS, "mutant": mutant, "elsewhere": False, "hot": 6} | more
-    return await make_history(f"sqlite+aiosqlite:///{folder}/keys.db", folder, **how)
+    return await make_history(f"sqlite+aiosqlite:///{folder}/keys.db", folder, mutant=mutant, **ENOUGH | more)
 
 
 @pytest.mark.parametrize("mutant", SOON_SEEN)
