@@ -19,7 +19,7 @@ from keyguard.errors import StoreUnavailable
 from keyguard.extract import Sources
 from keyguard.journal import Journal
 from keyguard.keys import from_entropy
-from keyguard.model import Auth, Facts, Owner, Requirement, Rule
+from keyguard.model import Auth, Owner, Requirement, Rule
 from keyguard.policy import judge
 from keyguard.settings import Policy
 from keyguard.stores.memory import MemoryStore
@@ -32,8 +32,7 @@ def known(name, *, token=1, since=0.0):
     verdict = judge(record, Owner(id="owner-1", name="ada"))
     return Known(
         name=name,
-        lookups=(record.lookup,),
-        facts=Facts(credential=verdict),
+        other_lookups=(),
         verdict=verdict,
         auth=Auth.of(verdict.principal),
         token=token,

@@ -67,7 +67,6 @@ class Access(Asked):
     """How a request was let in: ``scope["keyguard"]``."""
 
     decision: Allowed | Anonymous
-    facts: Facts
     known: Known | None
     """The key that it was let in by."""
     guard: Guard
@@ -77,6 +76,13 @@ class Access(Asked):
     """What the guard answers with instead of the app: see `NotPermitted`."""
     has_begun: bool = False
     """Whether the app's own answer has begun."""
+    gathered: Facts | None = None
+    """What the decision was made from; of a key it is made from, `known` has it."""
+
+    @property
+    def facts(self) -> Facts:
+        """What the decision was made from."""
+        return self.gathered or (Facts() if self.known is None else self.known.facts(self.address))
 
     @property
     def rule(self) -> Rule:

@@ -149,7 +149,7 @@ class Authenticator:
         try:
             if key is not None and deadline is not None:
                 known = await self._look_up(presented.candidates[0].value, key, deadline)
-                facts = None if known is None else replace(known.facts, address=address)
+                facts = None if known is None else known.facts(address)
             elif (
                 facts is None and identify is not None and requirement is not _EXEMPT and credential in _LEFT_TO_THE_APP
             ):
@@ -180,8 +180,7 @@ class Authenticator:
         current = self._cache.get(known.name) or await self._reader.find_again(known)
         if current is None:
             return False
-        facts = replace(current.facts, address=address)
-        decision = decide(Requirement.REQUIRED, facts, self._policy, self._clock())
+        decision = decide(Requirement.REQUIRED, current.facts(address), self._policy, self._clock())
         then, now = known.verdict, current.verdict
         return (
             self._remember(current, decision)

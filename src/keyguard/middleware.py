@@ -245,7 +245,6 @@ class KeyGuard(metaclass=ReportedAtStartup):
             (candidates[0].source,),
             presented.from_query,
             known.allowed,
-            known.facts,
             known,
             self,
             without_referrer(send) if presented.from_query else send,
@@ -295,10 +294,10 @@ class KeyGuard(metaclass=ReportedAtStartup):
             asked.sources,
             asked.query_was_used,
             decision,
-            judged.facts,
             known if decision.rule is Rule.KEY else None,
             self,
             without_referrer(send) if asked.query_was_used else send,
+            gathered=judged.facts,
         )
         return access
 

@@ -239,8 +239,14 @@ class Auth:
     @classmethod
     def of(cls, principal: Principal) -> "Auth":
         """Return what `principal` may do."""
-        built_in = {"authenticated", "superuser"} if principal.is_superuser else {"authenticated"}
-        return cls(Scopes(principal.scopes, frozenset(built_in)))
+        return _auth(principal.scopes, principal.is_superuser)
+
+
+@lru_cache(maxsize=1024)
+def _auth(scopes: frozenset[str], is_superuser: bool) -> Auth:  # noqa: FBT001 By place, as a cache wants it.
+    """Return the same one for the same rights: most keys have all that their owner may do."""
+    built_in = {"authenticated", "superuser"} if is_superuser else {"authenticated"}
+    return Auth(Scopes(scopes, frozenset(built_in)))
 
 
 # --- what a request asks, and what is known of it ---------------------------------------------------------------

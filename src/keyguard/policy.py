@@ -56,7 +56,7 @@ def judge(key: KeyRecord, owner: Owner) -> Verdict:
         id=owner.id,
         name=owner.name,
         is_superuser=owner.is_superuser and "*" in key.scopes,
-        scopes=key.scopes - RESERVED_SCOPES,
+        scopes=key.scopes if key.scopes.isdisjoint(RESERVED_SCOPES) else key.scopes - RESERVED_SCOPES,
     )
     return Verdict(key=key, principal=principal, standing=standing)
 

@@ -12,7 +12,7 @@ from keyguard.hashing import Digests
 from keyguard.journal import Journal
 from keyguard.keys import Plaintext
 from keyguard.loops import is_under_way_here
-from keyguard.model import Auth, Facts, Found, KeyRecord, Owner
+from keyguard.model import Auth, Found, KeyRecord, Owner
 from keyguard.policy import judge
 from keyguard.ports import KeyStore
 from keyguard.usage import Upgrade, Uses
@@ -206,9 +206,7 @@ def _known(name: bytes, lookups: tuple[str, ...], found: Found, flight: Flight) 
     verdict = judge(found.key, found.owner)
     return Known(
         name=name,
-        # The record has one of them already: a cache of many keys need not hold it twice.
-        lookups=tuple(found.key.lookup if lookup == found.key.lookup else lookup for lookup in lookups),
-        facts=Facts(credential=verdict),
+        other_lookups=tuple(lookup for lookup in lookups if lookup != found.key.lookup),
         verdict=verdict,
         auth=Auth.of(verdict.principal),
         token=flight.token,

@@ -1,6 +1,7 @@
 """Whose keys they are: reading owners from Keyguard's own table or from the app's."""
 
 from dataclasses import KW_ONLY, dataclass, field
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -26,7 +27,7 @@ from keyguard.errors import ConfigurationError
 from keyguard.model import Owner
 from keyguard.stores._text import is_storable
 
-__all__ = ["OWN_OWNERS", "Owners", "UserTable", "owner_of"]
+__all__ = ["OWN_OWNERS", "Owners", "UserTable", "owner_of", "shared"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +127,16 @@ class Owners:
         return self.every.where(self.table.c[self._users.name] == name)
 
 
+@lru_cache(maxsize=1024)
+def shared(text: str) -> str:
+    """Return the same object for equal texts: what many keys have, a cache of keys holds once."""
+    return text
+
+
 def owner_of(row: Row[Any] | SimpleNamespace) -> Owner:
     return Owner(
-        id=str(row.user_id),
-        name="" if row.user_name is None else str(row.user_name),
+        id=shared(str(row.user_id)),
+        name="" if row.user_name is None else shared(str(row.user_name)),
         is_active=row.user_active == 1,  # True is 1; NULL is not, nor is a text such as 'false'.
         is_superuser=row.user_superuser == 1,
     )

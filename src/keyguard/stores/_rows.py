@@ -10,7 +10,7 @@ from sqlalchemy import Row
 
 from keyguard.errors import StoreUnavailable
 from keyguard.model import Found, IPNetwork, KeyRecord
-from keyguard.stores._owners import owner_of
+from keyguard.stores._owners import owner_of, shared
 
 __all__ = ["found_in", "record_of", "values_of"]
 
@@ -42,11 +42,11 @@ def record_of(row: Row[Any] | SimpleNamespace) -> KeyRecord:
         raise StoreUnavailable(f"the row of the key {row.id!r} holds no JSON lists of scopes and networks") from None
     return KeyRecord(
         id=row.id,
-        owner_id=str(row.owner_id),
-        prefix=row.prefix,
+        owner_id=shared(str(row.owner_id)),
+        prefix=shared(row.prefix),
         name=row.name,
         lookup=row.lookup,
-        verifier=row.verifier,
+        verifier=row.lookup if row.verifier == row.lookup else row.verifier,  # One text, where they are the same.
         scopes=scopes,
         networks=networks,
         created_at=row.created_at,
