@@ -3,12 +3,14 @@
 import asyncio
 import gc
 import logging
+import os
 import re
 import subprocess
 import sys
+import threading
 import traceback
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import pytest
@@ -17,6 +19,7 @@ from sqlalchemy import event
 
 from keyguard.errors import StoreUnavailable
 from keyguard.model import Owner
+from keyguard.stores._asyncpg import connect
 from keyguard.stores.sql import SQLStore
 from keyguard.testing import NOON, make_record
 
@@ -317,6 +320,34 @@ def test_a_store_serves_several_event_loops_at_once(postgres_url, caplog):
         gc.collect()
     assert found == [{"one"}] * 12
     assert caplog.records == []
+
+
+def test_a_connection_is_ended_from_anywhere(postgres, database, postgres_url):
+    """A connection can be ended where no loop runs, or another one; a process that inherited it leaves it alone."""
+    arguments = {"dsn": postgres.url(database, "postgresql")}
+    with asyncio.Runner() as runner:
+        for inherited in (True, False):
+            connection = runner.run(connect(arguments, 10))
+            if inherited:
+                connection._process = -1
+            connection.terminate()
+            runner.run(asyncio.sleep(0))
+            assert connection.is_closed() is not inherited
+            connection._process = os.getpid()
+            runner.run(connection.close())
+    made, ended = Future(), threading.Event()
+
+    async def hold():
+        made.set_result(await connect(arguments, 10))
+        while not made.result().is_closed():  # noqa: ASYNC110 Ended from another thread.
+            await asyncio.sleep(0.001)
+        ended.set()
+
+    thread = threading.Thread(target=asyncio.run, args=(hold(),))
+    thread.start()
+    made.result(20).terminate()
+    thread.join(20)
+    assert ended.is_set()
 
 
 FORKS = """

@@ -517,7 +517,7 @@ def test_a_wrong_url_to_listen_at_is_refused(url):
         ("ALTER TABLE keyguard_keys DISABLE TRIGGER {name}", "ALTER TABLE keyguard_keys ENABLE ALWAYS TRIGGER {name}"),
         ("ALTER TABLE keyguard_keys ENABLE TRIGGER {name}", "ALTER TABLE keyguard_keys ENABLE ALWAYS TRIGGER {name}"),
         ("DROP TRIGGER {name} ON keyguard_keys", None),
-        ("DELETE FROM keyguard_revision", "INSERT INTO keyguard_revision VALUES (1, 1)"),
+        ("DELETE FROM keyguard_revision; NOTIFY keyguard, '1'", "INSERT INTO keyguard_revision VALUES (1, 1)"),
     ],
     ids=["disabled", "not always", "dropped", "no revision"],
 )
@@ -654,6 +654,29 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+async def test_what_another_process_has_begun_is_left_alone(make_store):
+    """In a process that was forked off the listener of the parent is neither used nor ended."""
+    store = await make_store()
+    revision = store._voucher
+    left = []
+    for call in (token_of, SQLStore.close):
+        token = await token_of(store)
+        left.append(revision._task)
+        revision._process = -1  # As the child finds it.
+        if call is token_of:
+            assert store.token() is None
+            assert await token_of(store) != token
+        else:
+            await store.close()
+    assert [task.done() for task in left] == [False, False]
+    for task in left:
+        task.cancel()
+    await asyncio.wait(left)
+    silent = await make_store()  # Nobody asked it for a token.
+    silent._voucher._process = -1
+    await silent.close()
 
 
 async def test_a_fork_listens_for_itself(make_store, postgres_url, psql):
