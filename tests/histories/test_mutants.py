@@ -2,8 +2,11 @@
 
 import asyncio
 import sqlite3
+import time
+from contextlib import closing
 
 import pytest
+from histories.checker import Change, Field
 from histories.driver import make_history, system
 
 ENOUGH = {"operations": 500, "changes": 60, "workers": 1, "clients": 4, "elsewhere": False, "hot": 6}
@@ -91,3 +94,41 @@ def dropping(folder, trigger):
         connection.close()
 
     return drop
+
+
+async def restored(folder, mutant=None):
+    """Put an older copy of the file in the place of the one that is in use, under clients that go on."""
+    path = folder / "keys.db"
+    async with system(f"sqlite+aiosqlite:///{path}", folder, mutant=mutant) as run, run.changers(1) as (changer,):
+        good, revoked = run.keys[:4], run.keys[4:8]
+        for key in revoked:
+            await changer.call("revoke", key)
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(folder / "copy.db")) as copy:
+            source.backup(copy)
+        for key in revoked:
+            await changer.change_in_sql("SQL takes it back", key)
+        await changer.probe(*revoked, *good)
+        start = time.monotonic_ns()
+        for rest in ("-wal", "-shm"):
+            path.with_name(f"{path.name}{rest}").unlink()
+        (folder / "copy.db").replace(path)
+        # Within a second it is seen that there is another file.
+        end = time.monotonic_ns() + 1_000_000_000
+        sets = {(key.id, Field.REVOKED): True for key in revoked}
+        run.outcome.tell(Change(kind="restored", sets=sets, start=start, end=end))
+        while time.monotonic_ns() < end + 500_000_000:
+            await changer.probe(*revoked, *good)
+        await run.count()
+        return run.outcome
+
+
+async def test_a_restored_file_is_seen(tmp_path):
+    """Keys that are revoked in the file that was put back are refused within a second, and the others go on."""
+    outcome = await restored(tmp_path)
+    assert outcome.bad() == []
+    assert outcome.hit_rate > 50
+
+
+async def test_not_to_look_at_the_file_is_found(tmp_path):
+    """A worker that does not look goes on to read the file that is gone."""
+    assert (await restored(tmp_path, "does_not_look_at_the_file")).bad()
