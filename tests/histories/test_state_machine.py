@@ -10,15 +10,25 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import time
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
+import asyncpg
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from keyguard import lifecycle
 from keyguard.authenticator import Authenticator
@@ -27,6 +37,7 @@ from keyguard.extract import Sources
 from keyguard.journal import Journal
 from keyguard.model import ALL_SCOPES, Allowed, Reason, Requirement
 from keyguard.settings import Policy
+from keyguard.stores._lease import LEASE
 from keyguard.stores.sql import SQLStore
 from keyguard.testing import NOON, FrozenClock
 
@@ -35,8 +46,8 @@ WHO = st.integers(0, 2)
 """Which of the three authenticators, and of their stores."""
 WHICH = st.integers(0, 20)
 """Which key, counted from the newest."""
-OWNERS = ("ada", "bob")
-EXAMPLES = 300 if "KEYGUARD_HISTORIES" in os.environ else 15
+MORE = 20 if "KEYGUARD_HISTORIES" in os.environ else 1
+"""How many times as many examples the long session tries."""
 
 
 # --- the model ------------------------------------------------------------------------------------------------------
@@ -62,8 +73,8 @@ class ModelOwner:
 class Model:
     """What a check must say, by two dicts and the seconds that have passed."""
 
-    def __init__(self):
-        self.owners = {name: ModelOwner() for name in OWNERS}
+    def __init__(self, owners):
+        self.owners = {name: ModelOwner() for name in owners}
         self.keys = {}
 
     def reasons(self, key_id, now):
@@ -117,7 +128,8 @@ class Machine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.model, self.clock, self.moved_on = Model(), FrozenClock(), 0.0
+        self.names = [f"ada-{uuid4()}", f"bob-{uuid4()}"]
+        self.model, self.clock, self.moved_on = Model(self.names), FrozenClock(), 0.0
         self.touched = None
         self.open_transaction = None
 
@@ -134,9 +146,9 @@ class Machine(RuleBasedStateMachine):
         self.guards = [Authenticator(store, Policy(), journal=Journal(), clock=self.clock) for store in self.stores]
         for guard in self.guards:
             self.run(guard.open())
-        for name in OWNERS:
+        for name in self.names:
             self.run(lifecycle.add_owner(self.stores[0], name, id=name, clock=self.clock))
-        self.issue(0, "ada", None)
+        self.issue(0, 0, None)
 
     def teardown(self):
         if hasattr(self, "guards"):
@@ -211,8 +223,9 @@ class Machine(RuleBasedStateMachine):
             return None
 
     @nothing_open
-    @rule(who=WHO, owner=st.sampled_from(OWNERS), seconds=st.sampled_from([None, 30, 90]))
-    def issue(self, who, owner, seconds):
+    @rule(who=WHO, whose=st.integers(0, 1), seconds=st.sampled_from([None, 30, 90]))
+    def issue(self, who, whose, seconds):
+        owner = self.names[whose]
         expires_at = None if seconds is None else self.clock.now + timedelta(seconds=seconds)
         issued = self.run(lifecycle.issue(self.stores[who], owner, expires_at=expires_at, clock=self.clock))
         ends = float("inf") if seconds is None else self.seconds() + seconds
@@ -274,8 +287,7 @@ class Machine(RuleBasedStateMachine):
 
     def execute(self, statement, key_id=None):
         """Execute SQL over a connection of which the library knows nothing."""
-        values = {} if key_id is None else {"key": key_id, "owner": self.model.keys[key_id].owner}
-        self.connection.execute(statement, values)
+        raise NotImplementedError
 
     @nothing_open
     @rule(which=WHICH, statements=st.lists(st.sampled_from(sorted(RAW)), min_size=1, max_size=4))
@@ -291,7 +303,7 @@ class Machine(RuleBasedStateMachine):
     def change_in_a_transaction(self, which, statement):
         """Begin one, or go on in the one that is open: until its end nobody sees it."""
         if self.open_transaction is None:
-            self.execute("BEGIN IMMEDIATE")
+            self.execute(self.BEGIN)
             self.open_transaction = deepcopy(self.model)
         key_id = self.chosen(which)
         self.execute(statement, key_id)
@@ -307,7 +319,7 @@ class Machine(RuleBasedStateMachine):
         self.open_transaction = None
 
     def seen_in_sql(self):
-        """A change in SQL has been committed: on SQLite it is seen at once."""
+        """Wait until a change in SQL must have been seen: on SQLite, not at all."""
 
     @rule(seconds=st.sampled_from([0.5, 10, 40]))
     def time_passes(self, seconds):
@@ -317,6 +329,8 @@ class Machine(RuleBasedStateMachine):
 
 class SQLiteMachine(Machine):
     """Over a file."""
+
+    BEGIN = "BEGIN IMMEDIATE"
 
     copy = None
 
@@ -335,6 +349,10 @@ class SQLiteMachine(Machine):
     def connect(self):
         self.connection = sqlite3.connect(self.path, isolation_level=None)
         self.connection.execute("PRAGMA foreign_keys = ON")
+
+    def execute(self, statement, key_id=None):
+        values = {} if key_id is None else {"key": key_id, "owner": self.model.keys[key_id].owner}
+        self.connection.execute(statement, values)
 
     def remove_database(self):
         self.connection.close()
@@ -367,5 +385,52 @@ class SQLiteMachine(Machine):
 
 TestOnSQLite = SQLiteMachine.TestCase
 TestOnSQLite.settings = settings(
-    max_examples=EXAMPLES, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=15 * MORE, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+class PostgreSQLMachine(Machine):
+    """Over one database for all examples, each with owners of its own."""
+
+    BEGIN = "BEGIN"
+
+    def __init__(self, url):
+        super().__init__()
+        self.url_of_all = url
+
+    def make_database(self):
+        self.connection = self.run(asyncpg.connect(self.url_of_all.replace("+asyncpg", "")))
+        return self.url_of_all
+
+    def execute(self, statement, key_id=None):
+        if key_id is None:
+            self.run(self.connection.execute(statement))
+            return
+        of_key = ":key" in statement
+        value = key_id if of_key else self.model.keys[key_id].owner
+        self.run(self.connection.execute(statement.replace(":key" if of_key else ":owner", "$1"), value))
+
+    def remove_database(self):
+        self.run(self.connection.close())
+
+    def seen_in_sql(self):
+        until = time.monotonic() + LEASE
+        while True:
+            is_late = time.monotonic() > until
+            try:
+                self.use_all_at_once()
+            except AssertionError:
+                if is_late:
+                    raise
+            else:
+                return
+
+
+def test_on_postgresql(postgres_url):
+    """The same on PostgreSQL, where what is changed in SQL is seen within the lease."""
+    run_state_machine_as_test(
+        lambda: PostgreSQLMachine(postgres_url),
+        settings=settings(
+            max_examples=8 * MORE, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
