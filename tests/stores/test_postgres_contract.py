@@ -7,10 +7,10 @@ from sqlalchemy import Boolean, Column, Integer, MetaData, Table, Text, Uuid, in
 
 from keyguard.model import Owner
 from keyguard.stores.sql import SQLStore, UserTable
-from keyguard.testing import NOON, AppOwnersContract, OwnerRegistryContract
+from keyguard.testing import NOON, AppOwnersContract, FreshnessContract, OwnerRegistryContract
 
 
-class TestOnPostgres(OwnerRegistryContract):
+class TestOnPostgres(FreshnessContract, OwnerRegistryContract):
     @pytest.fixture(autouse=True)
     def place(self, postgres, database):
         self.psql = lambda statements: postgres.psql(statements, database)
@@ -33,7 +33,7 @@ class TestOnPostgres(OwnerRegistryContract):
         return store
 
 
-class OnUsers(AppOwnersContract):
+class OnUsers(FreshnessContract, AppOwnersContract):
     id_type = None
     python_id = str
 

@@ -466,7 +466,7 @@ async def test_notifications_of_others_do_no_harm(make_store, psql):
     """Numbers that somebody else notifies of are not believed, and texts are not listened to."""
     writer, reader = await make_store(), await make_store()
     token = await token_of(reader)
-    psql("NOTIFY keyguard, 'nonsense'; NOTIFY keyguard; NOTIFY keyguard, '-1'")
+    psql(f"NOTIFY keyguard, 'nonsense'; NOTIFY keyguard; NOTIFY keyguard, '-1'; NOTIFY keyguard, '{revision(psql)}'")
     assert await token_of(reader) == token
     psql(f"NOTIFY keyguard, '{revision(psql) + 1}'; NOTIFY keyguard, '999999999999999999999999999999'")
     token = await token_of(reader, but=token)

@@ -262,7 +262,7 @@ class Listener:
     def _notified(self, connection: object, process: int, channel: str, payload: str) -> None:  # noqa: ARG002 asyncpg's signature.
         if payload == self.id:
             self._hears.set()
-        elif payload.isdecimal():
+        elif payload.isdecimal() and payload != str(self.lease.revision):
             self.lease = self.lease.stirred()
             self._stirred.set()
 
