@@ -122,7 +122,10 @@ class Database:
 
     async def read(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """Return the rows that one statement selects, as they are now."""
-        return await self._finish(self._read(statement, parameters), stay=True)
+        rows = await self._finish(self._read(statement, parameters), stay=True)
+        if self.file is not None:
+            self.file.stands_still = False
+        return rows
 
     async def inspect(self, look: Callable[[Connection], _T]) -> _T:
         """Return what `look` returns; it reads with several statements, outside of a transaction."""

@@ -10,8 +10,10 @@ The database file is never opened by hand: closing it would drop the locks that 
 
 import os
 import sqlite3
-from typing import Any
+from contextlib import suppress
+from typing import Any, Protocol
 from urllib.parse import quote, unquote, urlsplit
+from weakref import WeakSet
 
 from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
@@ -19,7 +21,17 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from keyguard.errors import StartRefused, StoreUnavailable
 
-__all__ = ["BUSY_TIMEOUT", "WRITES", "File", "connect_args", "is_in_memory", "leave_to_parent", "prepare", "timeout"]
+__all__ = [
+    "BUSY_TIMEOUT",
+    "WRITES",
+    "File",
+    "connect_args",
+    "is_in_memory",
+    "leave_to_parent",
+    "on_fork",
+    "prepare",
+    "timeout",
+]
 
 BUSY_TIMEOUT = 5.0
 """Seconds that are waited for a lock or a connection, unless the URL says otherwise (``?timeout=``)."""
@@ -40,12 +52,35 @@ def _identity(path: str) -> _Identity | None:
     return status.st_dev, status.st_ino
 
 
+class Inheritor(Protocol):
+    """What a fork hands on to a child, where it can only be left alone."""
+
+    def leave_to_parent(self) -> None:
+        """Let go of what is the parent's."""
+        ...
+
+
+_inheritors: WeakSet[Inheritor] = WeakSet()
 _left_to_parents: list[sqlite3.Connection | None] = []
+
+
+def on_fork(inheritor: Inheritor) -> None:
+    """Have a child that is forked let go of its parent's connection."""
+    _inheritors.add(inheritor)
 
 
 def leave_to_parent(connection: sqlite3.Connection | None) -> None:
     """Drop a connection that was inherited by a fork, without closing it: that would drop the parent's locks."""
     _left_to_parents.append(connection)
+
+
+def _forked() -> None:
+    for inheritor in list(_inheritors):
+        inheritor.leave_to_parent()
+
+
+with suppress(AttributeError):  # On Windows, where nothing forks.
+    os.register_at_fork(after_in_child=_forked)
 
 
 class File:
@@ -55,6 +90,11 @@ class File:
     before the first connection is made: if that leads to another file already, the difference shows.
 
     SQLite takes whatever log stands beside a file for that file's, and would mix the two. So the log is noted too.
+
+    A connection that waits for nothing has one case in which SQLite waits all the same: while others hold every place
+    among the readers, which they do for microseconds, it tries again for some ten seconds and gives up with
+    SQLITE_PROTOCOL. Where that happened on an event loop, it must not happen again: `stands_still` is set, and nothing
+    is read on a loop until the pool, in a thread, has read something.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -64,6 +104,12 @@ class File:
         self._log = f"{self._path}-wal"
         self._noted: _Identity | None = None
         self._noted_log: _Identity | None = None
+        self.stands_still: bool = False
+
+    def note_failure(self, error: sqlite3.Error) -> None:
+        """Take notice of what a read on an event loop has raised."""
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_PROTOCOL:
+            self.stands_still = True
 
     def note(self) -> None:
         """Note which file is there now, before it is connected to.

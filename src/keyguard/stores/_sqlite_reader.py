@@ -5,7 +5,6 @@ reads, and waits for nothing; where it cannot answer at once, the pool is asked 
 its end: otherwise it would go on seeing the database as it was when it began.
 """
 
-import os
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from sqlalchemy import Dialect, Select
 
 from keyguard.model import Found
 from keyguard.stores._rows import found_in
-from keyguard.stores._sqlite import File, leave_to_parent
+from keyguard.stores._sqlite import File, leave_to_parent, on_fork
 
 __all__ = ["Busy", "KeyReader"]
 
@@ -38,16 +37,19 @@ class KeyReader:
         self._processors = [(place, process) for place, process in enumerate(processors) if process is not None]
         self._texts: dict[int, str] = {}
         self._lock = threading.Lock()
-        self._process = os.getpid()
         self._connection: sqlite3.Connection | None = None
+        on_fork(self)
 
     def find(self, lookups: Sequence[str]) -> Found | None:
         """Return the key whose lookup is among `lookups`. Raises `Busy`."""
-        if self._connection is None or not self._lock.acquire(blocking=False):  # Another loop's thread may have it.
+        if self._connection is None or self._file.stands_still:
+            raise Busy
+        if not self._lock.acquire(blocking=False):  # Another loop's thread has it.
             raise Busy
         try:
             rows = self._connection.execute(self._text(len(lookups)), lookups).fetchall()
-        except sqlite3.Error:
+        except sqlite3.Error as error:
+            self._file.note_failure(error)
             raise Busy from None
         finally:
             self._lock.release()
@@ -67,15 +69,16 @@ class KeyReader:
 
     def close(self) -> None:
         """Disconnect."""
-        if self._process != os.getpid():
-            leave_to_parent(self._connection)
-            self._connection = None
-            self._lock = threading.Lock()  # Another thread may have held it when the process was forked.
-            self._process = os.getpid()
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+
+    def leave_to_parent(self) -> None:
+        """Let go of the connection, which was inherited by a fork."""
+        leave_to_parent(self._connection)
+        self._connection = None
+        self._lock = threading.Lock()  # Another thread may have held it when the process was forked.
 
     def _text(self, count: int) -> str:
         """Return the statement for so many lookups, of which there are never more than a few."""

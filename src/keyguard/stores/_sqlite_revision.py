@@ -9,7 +9,6 @@ that all triggers are there.
 """
 
 import math
-import os
 import sqlite3
 import threading
 import time
@@ -19,7 +18,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from keyguard.stores._database import Database
-from keyguard.stores._sqlite import File, leave_to_parent
+from keyguard.stores._sqlite import File, leave_to_parent, on_fork
 from keyguard.stores._triggers import REVISION_QUERY, Triggers, warn_of_missing
 
 __all__ = ["SQLiteRevision"]
@@ -48,7 +47,6 @@ class SQLiteRevision:
         self._triggers = triggers
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._process = os.getpid()
         self._connection: sqlite3.Connection | None = None
         self._trusted: sqlite3.Cursor | None = None
         """Over which the revision is read; None while it is worth nothing."""
@@ -57,11 +55,10 @@ class SQLiteRevision:
         self._missing: Sequence[str] = []
         self._revision: int | None = None
         self._token = 0
+        on_fork(self)
 
     def token(self) -> int | None:
         """Return a number that moves with every change. Takes microseconds; None where the database is busy."""
-        if self._process != os.getpid():
-            self._leave_to_parent()
         with self._lock:
             if self._monotonic() >= self._look_at:
                 self._look()
@@ -69,7 +66,10 @@ class SQLiteRevision:
                 return None
             try:
                 ((revision,),) = self._trusted.execute(REVISION_QUERY).fetchall()
-            except (sqlite3.Error, ValueError):  # The latter where the row is not there.
+            except ValueError:  # The row is not there.
+                return None
+            except sqlite3.Error as error:
+                self._distrust(error)
                 return None
             if revision != self._revision:
                 self._revision = revision
@@ -84,7 +84,6 @@ class SQLiteRevision:
                 self._connection = self._file.connect()
             except sqlite3.Error:
                 return
-            self._process = os.getpid()
             self._token += 1
             self._missing = missing
             self._look_at = -math.inf
@@ -95,15 +94,13 @@ class SQLiteRevision:
 
     async def aclose(self) -> None:
         """Close the connection."""
-        if self._process != os.getpid():
-            self._leave_to_parent()
         with self._lock:
             self._close()
 
     def _look(self) -> None:
         """See whether the revision can be trusted; where that cannot be seen now, the next token looks again."""
         self._trusted = None
-        if self._connection is None or self._file.is_another():
+        if self._connection is None or self._file.stands_still or self._file.is_another():
             return
         cursor = self._connection.cursor()
         try:
@@ -114,7 +111,8 @@ class SQLiteRevision:
                     warn_of_missing(missing)
                 self._missing, self._schema = missing, schema
                 self._token += 1
-        except sqlite3.Error:
+        except sqlite3.Error as error:
+            self._distrust(error)
             return
         self._look_at = self._monotonic() + _LOOK_EACH
         if not self._missing:
@@ -126,9 +124,13 @@ class SQLiteRevision:
         self._connection = self._trusted = self._schema = None
         self._look_at = math.inf
 
-    def _leave_to_parent(self) -> None:
+    def _distrust(self, error: sqlite3.Error) -> None:
+        self._file.note_failure(error)
+        self._trusted, self._look_at = None, -math.inf
+
+    def leave_to_parent(self) -> None:
+        """Let go of the connection, which was inherited by a fork."""
         leave_to_parent(self._connection)
         self._connection = None
-        self._process = os.getpid()
         self._lock = threading.Lock()  # Another thread may have held it when the process was forked.
         self._close()
