@@ -50,23 +50,23 @@ class Candidate:
     key; and of several in one query each is empty, because none of them is used."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Extraction:
     """What was presented, and the headers and the query string without it, all other bytes as they were."""
 
     candidates: tuple[Candidate, ...]
     """In the order of the headers, the query's last."""
-    is_ambiguous: bool
-    """More than one key was presented, or something that another parser could take for one."""
-    foreign_token: bool
-    """A bearer token that has none of the prefixes. It stays in the headers."""
-    from_query: bool
-    """Something was presented in the query, if only ambiguously."""
-    too_many: bool
-    """The query has more odd names than are decoded. Nothing of it is given back."""
     headers: Headers = field(repr=False)
     """A list of our own, the names in lower case."""
     query_string: bytes = field(repr=False)
+    is_ambiguous: bool = field(default=False, init=False)
+    """More than one key was presented, or something that another parser could take for one."""
+    foreign_token: bool = field(default=False, init=False)
+    """A bearer token that has none of the prefixes. It stays in the headers."""
+    from_query: bool = field(default=False, init=False)
+    """Something was presented in the query, if only ambiguously."""
+    too_many: bool = field(default=False, init=False)
+    """The query has more odd names than are decoded. Nothing of it is given back."""
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -156,20 +156,12 @@ class Sources:
                     if strip:
                         continue
             kept.append(entry)
-        if not query_string or self._parameter is None:
-            # The query has nothing: no candidates, no lookalikes, not too many names.
-            return Extraction(tuple(candidates), len(candidates) > 1, foreign_token, False, False, kept, query_string)  # noqa: FBT003 By place, because that is quicker.
-        query = self._parameter.take_out(query_string)
-        candidates += query.candidates
-        return Extraction(
-            tuple(candidates),
-            len(candidates) > 1 or query.has_lookalikes,
-            foreign_token,
-            query.has_lookalikes or len(query.candidates) > 0,
-            query.too_many,
-            kept,
-            query.rest,
-        )
+        extraction = Extraction(tuple(candidates), kept, query_string)
+        extraction.is_ambiguous = len(candidates) > 1
+        extraction.foreign_token = foreign_token
+        if query_string and self._parameter is not None:
+            self._parameter.take_out(query_string).add_to(extraction)
+        return extraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +170,13 @@ class _Query:
     candidates: tuple[Candidate, ...] = ()
     has_lookalikes: bool = False  # Or may have, if there are too many odd names to know.
     too_many: bool = False
+
+    def add_to(self, extraction: Extraction) -> None:
+        extraction.candidates += self.candidates
+        extraction.query_string = self.rest
+        extraction.is_ambiguous = len(extraction.candidates) > 1 or self.has_lookalikes
+        extraction.from_query = self.has_lookalikes or len(self.candidates) > 0
+        extraction.too_many = self.too_many
 
 
 class _Parameter:

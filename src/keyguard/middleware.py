@@ -312,7 +312,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
                 ascii(root_path),
             )
         return self._rules.requirement(
-            scope["type"], scope.get("method"), scope["path"], raw_path=scope.get("raw_path"), root_path=root_path
+            scope["type"], scope.get("method"), scope["path"], scope.get("raw_path"), root_path
         )
 
     def _take_out_of_query(self, presented: Extraction, scope: Scope) -> None:

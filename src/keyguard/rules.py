@@ -51,7 +51,6 @@ class Rules:
         type: str,  # noqa: A002  # The scope's own word.
         method: str | None,
         path: str,
-        *,
         raw_path: bytes | None,
         root_path: str,
     ) -> Requirement:
