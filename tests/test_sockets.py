@@ -34,7 +34,7 @@ def told(text):
 
 async def settle():
     """Let everything run that can."""
-    for _ in range(20):
+    for _ in range(50):
         await asyncio.sleep(0)
 
 
@@ -48,6 +48,7 @@ class Wire:
 
     async def receive(self):
         message = await self._incoming.get()
+        await asyncio.sleep(0)
         if isinstance(message, Exception):
             raise message
         return message
@@ -201,8 +202,14 @@ async def test_an_app_that_gives_up_waiting_loses_no_message():
     await settle()
     opened.answer = True
     assert await opened.app.receive() == says("one")
-    await opened.wire.bring(says("two"))
-    assert await opened.app.receive() == says("two")
+    for turns in range(10):
+        waiting = asyncio.create_task(opened.app.receive())
+        bringing = asyncio.create_task(opened.wire.bring(says(str(turns))))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await bringing
+        assert says(str(turns)) == (await opened.app.receive() if waiting.cancelled() else waiting.result())
     opened.app.end.set_result(None)
     await settle()
     assert opened.is_over
