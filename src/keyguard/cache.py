@@ -162,9 +162,9 @@ class Flight:
     def __init__(self) -> None:
         self.task: asyncio.Task[Known | None]
         self.passengers = 0
-        self.has_begun = False
+        self.has_begun: bool = False
         self.token: int | None = None
-        self.since = 0.0
+        self.since: float = 0.0
 
     def begin(self, token: int | None, now: float) -> None:
         """Note that the read begins now: what was changed later may be missing from it."""

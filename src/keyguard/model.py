@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import Enum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TYPE_CHECKING
 
 from keyguard.errors import ConfigurationError
 
@@ -255,7 +256,8 @@ def _auth(scopes: frozenset[str], is_superuser: bool) -> Auth:  # noqa: FBT001 B
 class _Looked(Enum):
     """What is looked up with each request: by identity, because `Enum` computes the hash of a name."""
 
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:  # Which would find `object`'s too general.
+        __hash__ = object.__hash__
 
 
 class Requirement(_Looked):

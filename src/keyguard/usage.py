@@ -88,7 +88,7 @@ class Uses:
         self._most = most
         self._sleep = sleep
         self._seconds = seconds
-        self.upgrades = Upgrades(store, most=most, begin=self._begin)
+        self.upgrades: Upgrades = Upgrades(store, most=most, begin=self._begin)
         self.start_afresh()
         _EVERY.add(self)
 
