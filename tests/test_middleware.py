@@ -558,6 +558,33 @@ async def test_observer(app, store, key):
     assert key not in repr(events)
 
 
+async def test_a_key_that_is_remembered_is_not_looked_at_on_an_exempt_path(app, store, key):
+    """On an exempt path a caller is nobody, also where the key that came along was let in a moment ago."""
+    guarded = guard(app, store, policy=Policy(exempt=["/health"]))
+    for path, name in [("/", "ada"), ("/", "ada"), ("/health", ""), ("/", "ada")]:
+        assert (await get(guarded, path, headers=[("x-api-key", key)])).status == 200
+        assert app.scope["user"].name == name
+        assert (app.scope["keyguard"].key_id is None) is (name == "")
+
+
+async def test_a_key_that_is_remembered_does_not_excuse_another(app, store, key):
+    """With anything else that could be a key, one that was let in a moment ago is ambiguous, as ever."""
+    guarded = guard(app, store)
+    query = f"x-api-key={key}".encode()
+    for headers, more in [
+        ([("x-api-key", key), ("x-api-key", key)], b""),
+        ([("x-api-key", key), ("x-api-key", "")], b""),
+        ([("x-api-key", "other"), ("x-api-key", key)], b""),
+        ([("x-api-key", key)], query),
+        ([("x-api-key", key)], b"x-api%2Dkey=1"),
+        ([], query + b"&X-API-Key=1"),
+        ([], query + b"&" + query),
+    ]:
+        assert (await get(guarded, headers=[("x-api-key", key)])).status == 200
+        answer = await get(guarded, headers=headers, query=more)
+        assert (answer.status, answer.json["code"]) == (400, "ambiguous_credentials")
+
+
 async def test_observer_of_a_key_that_is_remembered(app, store, key):
     """The observer is told of a request whose key is recalled just what it was told of the first one with it."""
     events = []

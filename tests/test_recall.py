@@ -152,6 +152,32 @@ async def test_a_key_is_remembered_wherever_it_was_let_in():
     assert guarded.is_recalled
 
 
+async def test_a_use_counts_whether_or_not_it_is_recalled():
+    """Each request that a key lets in counts once, with its time and address: read, looked up or recalled at once."""
+    guarded = await Guarded().with_key()
+    await guarded.ask()
+    await guarded.ask(ELSEWHERE)
+    guarded.clock.advance(HOUR)
+    assert guarded.authenticator.recall(guarded.key.encode(), ELSEWHERE) is not None
+    await lifecycle.disable(guarded.store, guarded.key_id)
+    await guarded.ask()
+    await guarded.authenticator.close()
+    uses = await guarded.store.get_uses([guarded.key_id])
+    use = uses[guarded.key_id]
+    assert (use.total, use.last_used_at, use.last_used_address) == (3, guarded.clock.now, str(ELSEWHERE))
+
+
+async def test_asking_whether_it_passes_still_is_no_use():
+    """What a connection asks about its key is not counted: it is not the caller who asks."""
+    guarded = await Guarded().with_key()
+    known = (await guarded.ask()).known
+    for _ in range(3):
+        assert await guarded.authenticator.passes_still(known, HERE)
+        await lifecycle.set_superuser(guarded.store, guarded.root, superuser=True)
+    await guarded.authenticator.close()
+    assert (await guarded.store.get_uses([guarded.key_id]))[guarded.key_id].total == 1
+
+
 async def test_a_cache_of_nothing_reads_each_time():
     """With a cache size of 0 each request is a read."""
     guarded = await Guarded(cache_size=0).with_key()

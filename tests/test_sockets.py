@@ -358,11 +358,15 @@ async def test_what_an_app_lets_out_of_it_is_no_error():
     opened.running.result()
 
 
-async def test_a_client_that_cannot_be_told():
+@pytest.mark.parametrize("by", ["time", "message"])
+async def test_a_client_that_cannot_be_told(by):
     """Where the close cannot be sent, because the client has gone, the app is told all the same."""
     opened = await Opened().begin(CONNECT)
     opened.answer, opened.wire.problem = False, OSError("broken pipe")
-    await opened.sleep.pass_()
+    if by == "time":
+        await opened.sleep.pass_()
+    else:
+        await opened.wire.bring(says("one"))
     assert opened.app.received == [CONNECT, REVOKED]
     assert opened.is_over
     opened.running.result()
@@ -601,6 +605,7 @@ async def test_who_was_let_in_without_a_key_is_not_checked_again(store, issued, 
     session = await Session(guard, issued if with_key else None, "/open").begin()
     access = session.scope["keyguard"]
     assert access.known is None
+    assert asyncio.all_tasks() == {asyncio.current_task(), session.running}  # Nobody watches it.
     await lifecycle.revoke(store, issued.record.id)
     await lifecycle.deactivate(store, "1")
     store.is_down = True
