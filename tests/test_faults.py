@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from asgi import connect, get, live
+from sqlalchemy import event
 
 from keyguard import KeyGuard, Keyring, Policy, lifecycle
 from keyguard.settings import KeyFormat
@@ -108,7 +109,7 @@ print("held", flush=True)
 sys.stdin.read()
 """
 """Takes the five read locks of the write-ahead log (https://www.sqlite.org/walformat.html §2.3.1), so that connections
-that are open already can begin no read."""
+that are open already can begin no read. SQLite takes that for something that passes in a moment."""
 
 
 @contextmanager
@@ -144,62 +145,97 @@ async def test_locked_at_the_start(tmp_path):
     assert seen == [{503: 8}, 200, {200: 8}, {401: 8}]
 
 
-@pytest.mark.parametrize(
-    ("script", "is_open"),
-    [
-        pytest.param(EXCLUSIVE, False, id="before it is opened"),
-        pytest.param(READ_MARKS, True, id="while it is open", marks=needs_posix_locks),
-    ],
-)
 @pytest.mark.parametrize("ask", [get, connect], ids=["http", "websocket"])
-async def test_locked(tmp_path, script, is_open, ask):
+async def test_locked_before_it_is_opened(tmp_path, ask):
     """While the database is locked: 503 within the deadline, exempt paths at once, and it recovers by itself."""
     async with database(tmp_path) as (store, key):
         guard = guarding(store)
         assert await statuses(guard, key) == {200: 1}
-        if not is_open:
-            await store.close()
-        with locked(script, tmp_path):
-            with in_time():
-                waiting = asyncio.gather(*(ask(guard, **with_key(key, number)) for number in range(20)))
-                await asyncio.sleep(0)
-                assert (await get(guard, "/health", **with_key(key))).status == 200
-                assert (await get(guard, "/health", query=b"x-api-key=nonsense")).status == 200
-                assert (await get(guard)).status == 401
-                assert (await get(guard, "/page")).status == 200
-                assert (await get(guard, **with_key("nonsense"))).status == 401
-                assert not waiting.done()
-                answers = await waiting
-            assert {answer.status for answer in answers} == {503}
-            assert all(answer.header("retry-after") == ["1"] for answer in answers)
-            with in_time():
-                assert await statuses(guard, bad(key), 4) == {401: 4}  # Its checksum is wrong: nobody asks the store.
-                assert await statuses(guard, key, 4) == {503: 4}
+        await store.close()
+        with locked(EXCLUSIVE, tmp_path):
+            await assert_refused_in_time(guard, key, ask)
         assert await statuses(guard, key, 20) == {200: 20}
         await guard.aclose()
 
 
 @needs_posix_locks
-async def test_nothing_piles_up_behind_a_lock(tmp_path):
-    """Callers that come and go while the database is locked leave no more work behind than it has connections."""
+async def test_locked_while_it_is_open(tmp_path):
+    """Where nobody can begin to read, the first request stands still for SQLite's ten seconds, and none after it.
+
+    The others get 503 within the deadline, exempt paths pass at once, and of callers that come and go no more work is
+    left behind than the store has connections. When the lock is gone the first read through the pool is all that it
+    takes: keys are remembered again, and read without the pool.
+    """
     async with database(tmp_path) as (store, key):
-        keys = await issued(store, 40)
+        known, unseen, *many = await issued(store, 42)
         guard = guarding(store)
-        assert await statuses(guard, key) == {200: 1}
+        assert await statuses_of(guard, [key, known]) == {200: 2}
         with locked(READ_MARKS, tmp_path):
-            for _ in range(25):
-                requests = [asyncio.create_task(get(guard, **with_key(each))) for each in keys]
-                for _ in range(5):
-                    await asyncio.sleep(0)
-                for request in requests:
-                    request.cancel()
-                await asyncio.wait(requests)
-                for _ in range(5):  # What they shared ends with the last of them, a few turns of the loop later.
-                    await asyncio.sleep(0)
-                assert len(store._database._under_way) <= store.concurrency
-                assert guard._authenticator._reader._admission._present <= store.concurrency
-        assert await statuses_of(guard, keys[:20]) == {200: 20}
+            before = time.monotonic()
+            assert await statuses(guard, key) == {503: 1}
+            assert time.monotonic() - before < 10 * PATIENCE
+            assert store.token() is None
+            await assert_refused_in_time(guard, key, get)
+            await assert_refused_in_time(guard, unseen, connect)
+            await assert_nothing_piles_up(guard, store, many)
+        with in_time():
+            assert await statuses(guard, key, 20) == {200: 20}
+        assert store.token() is not None
+        with pooled(store) as statements:
+            assert await statuses_of(guard, [key, known, unseen]) == {200: 3}
+            assert await statuses_of(guard, [bad(key), await unknown_key()]) == {401: 2}
+        assert statements == []
+        await store.close()  # Waits for the last threads to find that the lock is gone.
+        await guard.aclose()
         assert_nothing_is_held(guard, store)
+
+
+async def assert_refused_in_time(guard, key, ask):
+    """Demand of a guard over a locked database that it keeps its deadline, and answers at once what needs no store."""
+    with in_time():
+        waiting = asyncio.gather(*(ask(guard, **with_key(key, number)) for number in range(20)))
+        await asyncio.sleep(0)
+        assert (await get(guard, "/health", **with_key(key))).status == 200
+        assert (await get(guard, "/health", query=b"x-api-key=nonsense")).status == 200
+        assert (await get(guard)).status == 401
+        assert (await get(guard, "/page")).status == 200
+        assert (await get(guard, **with_key("nonsense"))).status == 401
+        assert not waiting.done()
+        answers = await waiting
+    assert {answer.status for answer in answers} == {503}
+    assert all(answer.header("retry-after") == ["1"] for answer in answers)
+    with in_time():
+        assert await statuses(guard, bad(key), 4) == {401: 4}  # Its checksum is wrong: nobody asks the store.
+        assert await statuses(guard, key, 4) == {503: 4}
+
+
+async def assert_nothing_piles_up(guard, store, keys):
+    """Let callers come and go, who bring keys that nobody has read yet, and demand that they leave no work behind."""
+    for _ in range(25):
+        requests = [asyncio.create_task(get(guard, **with_key(each))) for each in keys]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        for request in requests:
+            request.cancel()
+        await asyncio.wait(requests)
+        for _ in range(5):  # What they shared ends with the last of them, a few turns of the loop later.
+            await asyncio.sleep(0)
+        assert 0 < len(store._database._under_way) <= store.concurrency
+        assert 0 < guard._authenticator._reader._admission._present <= store.concurrency
+
+
+@contextmanager
+def pooled(store):
+    """The statements that the pool's connections are asked meanwhile."""
+    statements = []
+
+    def note(connection, cursor, statement, parameters, context, many):
+        statements.append(statement)
+
+    engine = store._database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    yield statements
+    event.remove(engine, "before_cursor_execute", note)
 
 
 def assert_nothing_is_held(guard, store):
@@ -339,7 +375,7 @@ async def test_no_database_is_never_a_pass(tmp_path, make, sentence, caplog):
     path.parent.mkdir()
     make(path)
     store = SQLStore(f"sqlite+aiosqlite:///{path}")
-    key = (await lifecycle.issue(*await memory())).key.reveal()
+    key = await unknown_key()
     guard = guarding(store)
     try:
         with in_time():
@@ -361,11 +397,16 @@ async def memory():
     return store, await lifecycle.add_owner(store, "ada")
 
 
+async def unknown_key():
+    """A key of the right form, which another store has issued."""
+    return (await lifecycle.issue(*await memory())).key.reveal()
+
+
 async def test_a_missing_database_that_comes(tmp_path):
     """When the tables are made at last, the guard that has answered 503 goes on without a restart."""
     store = SQLStore(f"sqlite+aiosqlite:///{tmp_path}/keys.db")
     guard = guarding(store)
-    known = (await lifecycle.issue(*await memory())).key.reveal()
+    known = await unknown_key()
     try:
         assert await statuses(guard, known) == {503: 1}
         async with database(tmp_path) as (_, key):
@@ -436,7 +477,7 @@ async def test_a_database_that_goes_while_it_is_open(tmp_path, how):
     anew gets 503.
     """
     async with database(tmp_path) as (store, key):
-        unknown = (await lifecycle.issue(*await memory())).key.reveal()
+        unknown = await unknown_key()
         guard = guarding(store)
         assert await statuses(guard, key, 8) == {200: 8}
         await asyncio.to_thread(run, SPOIL, tmp_path / "keys.db", how)
@@ -456,7 +497,7 @@ async def test_a_database_that_goes_while_it_is_open(tmp_path, how):
 async def test_five_hundred_at_once(tmp_path):
     """Of 500 clients at once all good keys pass and no bad one; who is turned away for the moment asks again."""
     async with database(tmp_path) as (store, key):
-        unknown = (await lifecycle.issue(*await memory())).key.reveal()
+        unknown = await unknown_key()
         guard = guarding(store)
 
         waiting, ends = [key, unknown] * 250, Counter()
