@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import checks, effect, scale, served, stalls
+from benchmarks import checks, effect, scale, scaling, served, stalls
 from benchmarks.report import Section, as_markdown, as_text
 from benchmarks.servers import Missing, version_of_postgres
 
@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, Callable[..., Section]] = {
     "effect": effect.section,
     "scale": scale.section,
     "stalls": stalls.section,
+    "scaling": scaling.section,
 }
 
 

@@ -33,12 +33,16 @@ def _tests_module(name: str) -> ModuleType:
 
 
 @contextmanager
-def postgres_server() -> Iterator[Any]:
-    """Start a PostgreSQL server that writes to the disk as one in use does. Raises `Missing` if there is none here."""
+def postgres_server(**more: str) -> Iterator[Any]:
+    """Start a PostgreSQL server that writes to the disk as one in use does, with `more` settings.
+
+    Raises `Missing` if there is none here.
+    """
     postgres = _tests_module("postgres")
+    settings = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "128MB"} | more
     with ExitStack() as stack:
         try:
-            server = stack.enter_context(postgres.cluster(fsync="on", full_page_writes="on", shared_buffers="128MB"))
+            server = stack.enter_context(postgres.cluster(**settings))
         except postgres.Missing as missing:
             raise Missing(str(missing)) from None
         yield server

@@ -11,6 +11,7 @@ from sphinx.util.inspect import signature, stringify_signature
 
 import keyguard
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # The benchmarks, of which the tables need some.
 sys.path.insert(0, str(Path(__file__).parent))
 import tables
 

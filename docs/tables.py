@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from itertools import pairwise
 
+from benchmarks.scaling import SHAPES, Load
 from sqlalchemy import Table
 
 from keyguard.model import (
@@ -237,6 +238,38 @@ def schema_table(name: str) -> str:
     return _table(["column", "type", "what it holds"], rows)
 
 
+def scaling_table() -> str:
+    """What N hosts with M workers each ask of a PostgreSQL server, by the formulas that the benchmark holds to one."""
+    loads = [Load(hosts=hosts, workers_each=workers) for hosts, workers in SHAPES]
+    rows = [[label, *(_figure(getattr(load, name)) for load in loads)] for name, label in SCALING.items()]
+    return _table(["hosts x workers of each", *(load.name for load in loads)], rows)
+
+
+SCALING = {
+    "workers": "workers",
+    "listening": "connections that listen",
+    "pooled": "connections that read and write, at most",
+    "connections": "all connections, at most",
+    "renewals": "renewals of leases, per second",
+    "statements": "statements for these, per second",
+    "transactions_a_day": "transaction numbers that these use up, per day",
+    "acknowledgements": "acknowledgements of one change",
+    "statements_of_a_change": "statements for these",
+    "flushes": "transactions that write counted uses, per second, at most",
+}
+"""The attributes of `Load`, in the words of the manual."""
+
+
+_MILLION = 1_000_000
+
+
+def _figure(value: float) -> str:
+    """Write a number for people: with three figures from a million on."""
+    if value >= _MILLION:
+        return f"{value / _MILLION:.3g} million"
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     **{f"policy-{kind.value}": lambda kind=kind: policy_table(kind) for kind in Requirement},
     "policy-auto-login-user": auto_login_user_table,
@@ -244,6 +277,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "refusals": refusals_table,
     "answers": answers_table,
     **{f"schema-{name}": lambda name=name: schema_table(name) for name in MEANINGS},
+    "scaling": scaling_table,
 }
 """What ``{code-table}`` knows, by name."""
 
