@@ -24,10 +24,12 @@ explains their answer. Where a use ends, those situations in which it met none c
 reported, and left out. (Lowe, "Testing for linearizability", 2017, calls this just-in-time linearization.)
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from itertools import accumulate
 from math import inf
 from typing import NamedTuple
 
@@ -103,33 +105,32 @@ class History:
 
 def check(history: History, *, lease: int | None = None) -> list[Use]:
     """Return the uses whose answers nothing explains, given those that ended before them. `lease` in nanoseconds."""
-    if lease is None:
-        parts = [_of_owner(history, owner) for owner in sorted(set(history.owners.values()))]
-    else:
-        uses = defaultdict(list)
-        for use in history.uses:
-            uses[use.key, use.pid].append(use)
-        parts = [_of_key(history, key, uses[key, pid]) for key, pid in sorted(uses)]
-    return [use for part in parts for use in _unexplained(part, lag=lease or 0)]
+    changes, uses = defaultdict(list), defaultdict(list)
+    for change in history.changes:
+        for subject in {subject for subject, _ in change.sets}:
+            changes[subject].append(change)
+    for use in history.uses:
+        uses[history.owners[use.key] if lease is None else (use.key, use.pid)].append(use)
+    keys = defaultdict(list)
+    for key, owner in history.owners.items():
+        keys[owner].append(key)
+    found = []
+    for whose, some in uses.items():
+        subjects = {whose, *keys[whose]} if lease is None else {whose[0], history.owners[whose[0]]}
+        part = History(owners=history.owners, changes=_touching(changes, subjects), uses=some)
+        found += _unexplained(part, lag=lease or 0)
+    return found
 
 
-def _of_owner(history: History, owner: str) -> History:
-    keys = {key: owner for key, its_owner in history.owners.items() if its_owner == owner}
-    uses = [use for use in history.uses if use.key in keys]
-    return History(owners=keys, changes=_touching(history.changes, {owner, *keys}), uses=uses)
-
-
-def _of_key(history: History, key: str, uses: list[Use]) -> History:
-    owner = history.owners[key]
-    return History(owners={key: owner}, changes=_touching(history.changes, {owner, key}), uses=uses)
-
-
-def _touching(changes: Iterable[Change], subjects: set[str]) -> list[Change]:
+def _touching(changes: Mapping[str, list[Change]], subjects: set[str]) -> list[Change]:
     """Return what the changes do to `subjects`."""
-    parts = [
-        (change, {place: value for place, value in change.sets.items() if place[0] in subjects}) for change in changes
-    ]
-    return [replace(change, sets=sets) for change, sets in parts if sets]
+    touching = {change for subject in subjects for change in changes.get(subject, ())}
+    return [_of(change, subjects) for change in sorted(touching, key=lambda change: change.start)]
+
+
+def _of(change: Change, subjects: set[str]) -> Change:
+    sets = {place: value for place, value in change.sets.items() if place[0] in subjects}
+    return change if len(sets) == len(change.sets) else replace(change, sets=sets)
 
 
 # --- one line -----------------------------------------------------------------------------------------------------
@@ -249,8 +250,8 @@ def _replaces(other: _Situation, one: _Situation) -> bool:
 def _unexplained(history: History, *, lag: int) -> list[Use]:
     line = _Line(history.owners)
     moments: list[tuple[float, int, int, Change | Use]] = []
-    for number, event in enumerate([*history.changes, *history.uses]):
-        last = event.end + lag if isinstance(event, Change) and event.raw else event.end
+    for number, event in enumerate([*_that_matter(history, lag), *history.uses]):
+        last = _last(event, lag) if isinstance(event, Change) else event.end
         # At the same nanosecond starts stand before ends: the two events may be in any order.
         moments += [(event.start, 0, number, event), (last, 1, number, event)]
     found = []
@@ -260,3 +261,31 @@ def _unexplained(history: History, *, lag: int) -> list[Use]:
         elif time != inf and not line.end(event):
             found.append(event)
     return found
+
+
+def _last(change: Change, lag: int) -> float:
+    """Return until when it may take its place."""
+    return change.end + (lag if change.raw else 0)
+
+
+def _that_matter(history: History, lag: int) -> Iterable[Change]:
+    """Leave out the changes that nobody can have seen.
+
+    So it is if another one sets the same, begins when this one has ended, and has taken its place before anybody looks
+    again. Most keys are looked at for a short part of the history, and their owners are changed in all of it.
+    """
+    uses = sorted(history.uses, key=lambda use: use.start)
+    starts, ends = [use.start for use in uses], [*accumulate((use.end for use in uses), max)]
+    alike = defaultdict(list)
+    for change in history.changes:
+        alike[frozenset(change.sets)].append(change)
+    for changes in alike.values():
+        later = sorted((other for other in changes if other.is_certain), key=lambda other: other.start)
+        begins = [other.start for other in later]
+        soonest = [*accumulate((_last(other, lag) for other in reversed(later)), min)][::-1]
+        for change in changes:
+            after_it = bisect_right(begins, change.end)
+            until = soonest[after_it] if after_it < len(later) else inf
+            begun = bisect_right(starts, until)
+            if begun and ends[begun - 1] >= change.start:
+                yield change

@@ -186,6 +186,14 @@ class Run:
         for line in lines:
             line.close()
 
+    async def renew_keys(self):
+        """Issue new keys to begin with, as many as there were."""
+        store = SQLStore(self.url)
+        try:
+            self.keys = [await _issue(store, key.owner, self.outcome) for key in self.keys]
+        finally:
+            await store.close()
+
     async def count(self):
         """Ask each worker for its counts."""
         for place in self.places:
@@ -219,10 +227,17 @@ async def system(url, directory, *, workers=2, mutant=None, pause=0.02, seed="",
         yield Run(url=url, servers=servers, outcome=outcome, keys=keys, seed=seed)
 
 
-async def make_history(url, directory, *, operations, workers=2, mutant=None, pause=0.02, prepare=None, **more):
-    """Return the `Outcome` of so many operations; see `system` and `Run.go`."""
+async def make_history(
+    url, directory, *, operations, workers=2, mutant=None, pause=0.02, prepare=None, paces=(0.0,), **more
+):
+    """Return the `Outcome` of so many operations, in as many rounds as there are `paces`.
+
+    Each round begins with new keys. See `system` and `Run.go`.
+    """
     async with system(url, directory, workers=workers, mutant=mutant, pause=pause, prepare=prepare) as run:
-        await run.go(operations, **more)
+        for pace in paces:
+            await run.go(operations // len(paces), pace=pace, **more)
+            await run.renew_keys()
         await run.count()
         return run.outcome
 
