@@ -67,6 +67,26 @@ def test_a_header_of_another_name_is_nothing(name):
     assert extraction.headers == [(name, b"kg_1")]
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [
+        list,
+        tuple,
+        iter,
+        lambda headers: map(list, headers),
+        lambda headers: [(*map(bytearray, each),) for each in headers],
+    ],
+    ids=["list", "tuple", "iterator", "lists", "other buffers"],
+)
+def test_headers_are_any_iterable(shape):
+    """However the specification lets a server pass headers on, they are read, and given back in a list of our own."""
+    extraction = Sources().extract(shape([(b"X-Api-Key", b"kg_1"), (b"Accept", b"*/*"), (b"host", b"a")]), b"")
+    assert found(extraction) == [(HEADER, b"kg_1")]
+    assert extraction.headers == [(b"accept", b"*/*"), (b"host", b"a")]
+    assert {type(part) for entry in extraction.headers for part in entry} == {bytes}
+    assert Sources().extract(shape([]), b"").headers == []
+
+
 def test_a_header_is_configured_in_any_letter_case():
     """Names arrive in lower case, and so the configured one is kept."""
     sources = Sources(header="X-Flow-Key")

@@ -6,7 +6,7 @@ checked and another acted on, the check can be talked round. So whatever could b
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
@@ -127,7 +127,7 @@ class Sources:
         object.__setattr__(self, "_parameter", None if self.query is None else _Parameter(self.query))
         object.__setattr__(self, "_prefixes", tuple(prefix.encode() for prefix in self.prefixes))
 
-    def extract(self, headers: Sequence[tuple[bytes, bytes]], query_string: bytes) -> Extraction:
+    def extract(self, headers: Iterable[tuple[bytes, bytes]], query_string: bytes) -> Extraction:
         """Return all that is presented in `headers` and in the raw `query_string`.
 
         It takes about as long as reading the bytes once, whatever they are.
@@ -136,7 +136,11 @@ class Sources:
         candidates: list[Candidate] = []
         kept: Headers = []
         foreign_token = False
-        if headers and type(headers[0][1]) is not bytes:  # Hardly any server has other buffers, and then all of them.
+        # The ASGI specification lets a server pass any iterable on. Hardly one passes anything but a list of tuples of
+        # bytes, and then its entries are all alike.
+        if type(headers) is not list or (
+            headers and (type(headers[0]) is not tuple or type(headers[0][1]) is not bytes)
+        ):
             headers = [(bytes(name), bytes(value)) for name, value in headers]
         for entry in headers:
             name, value = entry
