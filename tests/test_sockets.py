@@ -215,6 +215,19 @@ async def test_an_app_that_gives_up_waiting_loses_no_message():
     assert opened.is_over
 
 
+async def test_two_parts_of_an_app_that_wait_have_one_message_each():
+    """Of several who wait for messages at the same time each has one of its own, as without a guard."""
+    opened = await Opened(Held()).begin()
+    waiting = [asyncio.create_task(opened.app.receive()) for _ in range(3)]
+    await opened.wire.bring(says("one"), says("two"))
+    assert [task.result() for task in waiting if task.done()] == [says("one"), says("two")]
+    await opened.wire.bring(GONE)
+    assert [task.result() for task in waiting][-1] == GONE
+    opened.app.end.set_result(None)
+    await settle()
+    assert opened.is_over
+
+
 async def test_what_the_server_raises_reaches_the_app():
     """An exception of the server's, of receiving or of sending, is the app's to hear."""
     opened = await Opened(Held()).begin()

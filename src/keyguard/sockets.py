@@ -70,14 +70,27 @@ class OpenSocket:
             await asyncio.wait({watch} if self._closing is None else {watch, self._closing})
 
     async def receive(self) -> Message:
-        """Return the next message, a disconnect if the key is no longer good."""
-        message = await self._next()
-        if message["type"] == "websocket.disconnect":
-            self._is_over = True
-        elif message["type"] == "websocket.receive" and not await self._is_good():
-            return self._disconnect()
-        self._waiting = None
-        return message
+        """Return the next message, a disconnect if the key is no longer good.
+
+        The message stays until it is handed on: an app that gives up waiting, after some seconds say, must not lose it,
+        and of two parts of an app that wait at the same time only one has it.
+        """
+        while self._code is None:
+            if self._waiting is None:
+                self._waiting = asyncio.ensure_future(self._receive())
+            waiting = self._waiting
+            await asyncio.wait({waiting})
+            if waiting.cancelled():
+                break
+            message = waiting.result()
+            if message["type"] == "websocket.receive" and not await self._is_good():
+                break
+            if waiting is self._waiting:
+                self._waiting = None
+                if message["type"] == "websocket.disconnect":
+                    self._is_over = True
+                return message
+        return {"type": "websocket.disconnect", "code": self._code or POLICY_VIOLATION, "reason": ""}
 
     async def send(self, message: Message) -> None:
         """Send a message. Raises `ConnectionRevoked` if the key is no longer good."""
@@ -86,19 +99,6 @@ class OpenSocket:
         if message["type"] in _ENDS:
             self._is_over = True
         await self._send(message)
-
-    async def _next(self) -> Message:
-        """Wait for the next message, or until the connection is closed from here.
-
-        It stays until it is handed on: an app that gives up waiting, after some seconds say, must not lose it.
-        """
-        if self._code is not None:
-            return self._disconnect()
-        if self._waiting is None:
-            self._waiting = asyncio.ensure_future(self._receive())
-        waiting = self._waiting
-        await asyncio.wait({waiting})
-        return self._disconnect() if waiting.cancelled() else waiting.result()
 
     async def _watch(self) -> None:
         while not self._is_over:
@@ -131,6 +131,3 @@ class OpenSocket:
     async def _send_close(self, code: int) -> None:
         with contextlib.suppress(Exception):  # Where that fails the connection is gone already.
             await self._send({"type": "websocket.close", "code": code, "reason": ""})
-
-    def _disconnect(self) -> Message:
-        return {"type": "websocket.disconnect", "code": self._code or POLICY_VIOLATION, "reason": ""}
