@@ -385,6 +385,23 @@ async def test_a_client_that_cannot_be_told(by):
     opened.running.result()
 
 
+@pytest.mark.parametrize("by", ["time", "message"])
+async def test_a_check_that_fails_closes_it(caplog, by):
+    """Where checking the key raises whatever nobody expected, the connection is closed for now, and the log says so."""
+    opened = await Opened().begin(CONNECT)
+    opened.answer = ZeroDivisionError()
+    if by == "time":
+        await opened.sleep.pass_()
+    else:
+        await opened.wire.bring(says("one"))
+    assert opened.app.received == [CONNECT, {**REVOKED, "code": 1013}]
+    assert opened.sent == [ACCEPT, TRY_AGAIN]
+    assert opened.is_over
+    (record,) = caplog.records
+    assert record.getMessage() == "the key of an open WebSocket could not be checked; the connection is closed"
+    assert record.exc_info[0] is ZeroDivisionError
+
+
 # --- when it is over anyway -------------------------------------------------------------------------------------
 
 
@@ -669,6 +686,31 @@ async def test_an_answer_in_its_place_goes_through(store, issued):
     limited = await lifecycle.issue(store, "1", scopes=[])
     answer = await connect(KeyGuard(refusing, store=store), headers=[("x-api-key", limited.key.reveal())])
     assert answer.status == 403
+
+
+@pytest.mark.parametrize("by", ["guard", "app", "denial"])
+async def test_what_is_closed_is_not_closed_again_in_its_place(store, issued, by):
+    """An app that gives up a connection which is closed already has nothing sent in its place."""
+    go_on = asyncio.Event()
+    ends = {"app": [{"type": "websocket.close"}], "denial": [{"type": "websocket.http.response.start"}], "guard": []}[
+        by
+    ]
+
+    async def gives_up(scope, receive, send):
+        for message in ends or [ACCEPT]:
+            await send(message)
+        await go_on.wait()
+        raise NotPermitted(access_of(scope), require("flows:read")(Echo()))
+
+    session = Session(KeyGuard(gives_up, store=store, recheck=OFTEN), issued)
+    await settle()
+    if by == "guard":
+        await lifecycle.revoke(store, issued.record.id)
+        await settle()
+    sent = [*session.wire.sent]
+    assert sent == (ends or [ACCEPT, CLOSED])
+    go_on.set()
+    assert await session.ends() == sent
 
 
 # --- what frameworks make of it ---------------------------------------------------------------------------------

@@ -165,6 +165,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
         if not isinstance(access, Access):
             await access(scope, receive, send)
             return
+        socket = None
         try:
             if access.known is not None and access.type == "websocket":
                 socket = OpenSocket(receive, access.send, still_valid=access.still_valid, recheck=self._recheck)
@@ -175,7 +176,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
             pass
         finally:
             access.outgoing = nowhere
-            if access.answer is not None:
+            if access.answer is not None and (socket is None or not socket.is_over):
                 await self._answer_instead(access, access.answer, scope, receive, send)
 
     async def _let_through(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keyguard.answers import POLICY_VIOLATION
 from keyguard.errors import StoreUnavailable
+from keyguard.journal import logger
 
 __all__ = ["TRY_AGAIN_LATER", "ConnectionRevoked", "OpenSocket"]
 
@@ -50,7 +51,8 @@ class OpenSocket:
         self._still_valid = still_valid
         self._recheck = recheck
         self._sleep = sleep
-        self._is_over = False
+        self.is_over: bool = False
+        """Whether it was closed, from whichever side, or denied."""
         self._code: int | None = None
         self._waiting: asyncio.Future[Message] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -63,7 +65,6 @@ class OpenSocket:
         except ConnectionRevoked:
             pass  # As servers do with their own word for a connection that is gone: it is no failure of the app.
         finally:
-            self._is_over = True
             watch.cancel()
             if self._waiting is not None:
                 self._waiting.cancel()
@@ -88,7 +89,7 @@ class OpenSocket:
             if waiting is self._waiting:
                 self._waiting = None
                 if message["type"] == "websocket.disconnect":
-                    self._is_over = True
+                    self.is_over = True
                 return message
         return {"type": "websocket.disconnect", "code": self._code or POLICY_VIOLATION, "reason": ""}
 
@@ -97,17 +98,17 @@ class OpenSocket:
         if self._code is not None:
             raise ConnectionRevoked("the key that has opened this connection is no longer good")
         if message["type"] in _ENDS:
-            self._is_over = True
+            self.is_over = True
         await self._send(message)
 
     async def _watch(self) -> None:
-        while not self._is_over:
+        while not self.is_over:
             await self._sleep(self._recheck)
             await self._is_good()
 
     async def _is_good(self) -> bool:
         """Ask whether the key is still good; close the connection if it is not."""
-        if self._is_over:
+        if self.is_over:
             return self._code is None
         code = POLICY_VIOLATION
         try:
@@ -115,12 +116,15 @@ class OpenSocket:
                 return True
         except StoreUnavailable:
             code = TRY_AGAIN_LATER
-        if not self._is_over:
+        except Exception:  # noqa: BLE001 The store or the clock may be the app's own, and nobody else would look.
+            logger.exception("the key of an open WebSocket could not be checked; the connection is closed")
+            code = TRY_AGAIN_LATER
+        if not self.is_over:
             await self._close(code)
         return False
 
     async def _close(self, code: int) -> None:
-        self._is_over = True
+        self.is_over = True
         self._code = code
         if self._waiting is not None:
             self._waiting.cancel()
