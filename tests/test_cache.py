@@ -623,6 +623,25 @@ async def test_a_read_that_fails_for_nobody_is_taken_notice_of(caplog):
     assert sky.is_empty
 
 
+async def test_a_read_is_seen_with_its_task():
+    """Loops in other threads, which look for a read under way at any moment, find none that has no task yet."""
+
+    class Watched(dict):
+        """Another thread looks at each flight at once."""
+
+        def __setitem__(self, name, flight):
+            seen.append(flight.task)
+            super().__setitem__(name, flight)
+
+    seen = []
+    sky = Sky()
+    sky.flights._under_way = Watched()
+    coming = await sky.come()
+    await sky.land(known(b"key"))
+    assert coming.result() is not None
+    assert len(seen) == 1
+
+
 def test_loops_share_no_read():
     """A read that is under way in another loop is not joined: it could not be awaited here."""
     sky = Sky()

@@ -208,7 +208,7 @@ class Flights:
         return not flight.has_begun or (flight.token is not None and flight.token == self._token())
 
     def _start(self, name: bytes, read: Read) -> Flight:
-        flight = self._under_way[name] = Flight()
+        flight = Flight()
 
         async def fly() -> Known | None:
             return await read(flight)
@@ -220,6 +220,7 @@ class Flights:
                 task.exception()  # Taken notice of: whoever waited for it may have gone.
 
         flight.task = asyncio.create_task(fly())
+        self._under_way[name] = flight  # With its task: other threads look at both.
         flight.task.add_done_callback(landed)
         return flight
 
