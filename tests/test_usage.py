@@ -318,6 +318,25 @@ async def test_a_key_whose_time_was_forgotten_gets_another():
     assert (await store.get_uses(["one"]))["one"] == Usage(total=2, last_used_at=LATER, last_used_address="2001:db8::1")
 
 
+async def test_another_thread_may_go_on_noting_in_an_outage():
+    """While times are forgotten, a loop in another thread may note a key that was not noted before."""
+
+    class Looked:
+        """What was noted of a key; the other thread comes when it is looked at."""
+
+        @property
+        def at(self):
+            uses.note("another", NOON.timestamp(), HERE)
+
+    store = ObservedStore(DOWN)
+    uses = Uses(store)
+    uses.note("before", NOON.timestamp(), HERE)
+    await uses.flush()
+    uses._noted = {"one": Looked(), "two": Looked()}
+    await uses.flush()
+    assert [*uses._noted] == ["one", "two", "another"]
+
+
 async def test_without_an_outage_every_time_is_kept():
     """However many keys are used within an interval, their times are written."""
     store = ObservedStore()

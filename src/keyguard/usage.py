@@ -158,7 +158,8 @@ class Uses:
 
     def _forget_the_oldest(self) -> None:
         """Keep times and addresses of the keys that were used last; an outage may be long."""
-        timed = [use for use in self._noted.values() if use.at is not None]
+        noted = list(self._noted.values())  # At one go: loops in other threads go on noting.
+        timed = [use for use in noted if use.at is not None]
         timed.sort(key=attrgetter("at"))
         for use in timed[: -self._most]:
             use.at = use.address = None
