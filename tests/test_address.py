@@ -99,6 +99,12 @@ def test_the_entry_counts_from_the_right(fields, hops, expected):
     assert of(*fields, hops=hops) == (None if expected is None else ip_address(expected))
 
 
+@pytest.mark.parametrize(("length", "expected"), [(100, "fe80::1"), (101, None)])
+def test_what_is_too_long_is_no_address(length, expected):
+    """An entry of more than a hundred bytes is no address, whatever it begins with: what was read is remembered."""
+    assert of(b"192.0.2.1," + b"fe80::1%".ljust(length, b"x"), hops=1) == (expected and ip_address(expected))
+
+
 def test_a_mapped_address_stays_what_it_is():
     """An IPv4 address that came mapped into IPv6 is left so; the policy knows that the two are the same."""
     assert of(b"::ffff:192.0.2.1", hops=1) == IPv6Address("::ffff:192.0.2.1")

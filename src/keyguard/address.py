@@ -8,6 +8,9 @@ from keyguard.model import IPAddress
 
 __all__ = ["client_address"]
 
+_LONGEST = 100
+"""Bytes: an IPv6 address with brackets, a zone and a port has fewer. What was read is kept, so its size has a bound."""
+
 
 def client_address(
     client: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]], *, trusted_hops: int
@@ -23,7 +26,9 @@ def client_address(
         return _parse(client[0]) if client and client[0] else None
     fields = [value for name, value in headers if name == b"x-forwarded-for"]
     hops = b",".join(fields).split(b",")
-    return _parse(hops[-trusted_hops].decode("latin-1")) if len(hops) >= trusted_hops else None
+    if len(hops) < trusted_hops or len(hops[-trusted_hops]) > _LONGEST:
+        return None
+    return _parse(hops[-trusted_hops].decode("latin-1"))
 
 
 @lru_cache(maxsize=4096)  # To read one takes longer than a whole check does otherwise.
