@@ -20,7 +20,7 @@ from functools import partial
 from math import inf
 
 from histories.checker import Answer, Change, Field, Use
-from histories.client import Gone, Key, Worker, connect
+from histories.client import Key, Worker, connect
 
 from keyguard import lifecycle
 from keyguard.errors import Conflict, NotFound, StoreUnavailable
@@ -226,10 +226,7 @@ class Changer:
         await asyncio.gather(*(self._use(line, key) for line in self.lines for key in keys))
 
     async def _use(self, line, key):
-        try:
-            use = await line.use(key)
-        except Gone:
-            return
+        use = await line.use(key)
         if use is None:
             self.unavailable += 1
         else:
@@ -324,6 +321,7 @@ class Changer:
             return False  # Nothing was changed.
         except StoreUnavailable:
             self.unavailable += 1
+            await asyncio.sleep(0.1)  # It may still happen, and nobody will ever know: let there be few of these.
         if callable(sets):
             sets = sets(outcome)
         self.tell(Change(kind=kind, sets=sets, start=start, end=end, worker=self.name))

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 
 from histories.changer import changing, loaded
 from histories.checker import Answer, Change, Field, History, Use, check
-from histories.client import Gone, Key, Worker, connect
+from histories.client import Key, Worker, connect
 from servers.harness import TESTS, running
 
 from keyguard import lifecycle
@@ -178,10 +178,7 @@ class Run:
         lines = [await connect(place) for place in self.places]
         while not is_over():
             newest = self.outcome.keys[1:][-hot if choose.random() < 0.95 else 0 :]
-            try:
-                use = await choose.choice(lines).use(choose.choice(newest))
-            except Gone:
-                continue
+            use = await choose.choice(lines).use(choose.choice(newest))
             self.outcome.tell(use if use is not None else {"unavailable": 1})
         for line in lines:
             line.close()
@@ -203,10 +200,11 @@ class Run:
 
 
 @asynccontextmanager
-async def system(url, directory, *, workers=2, mutant=None, pause=0.02, seed="", prepare=None):
+async def system(url, directory, *, workers=2, prepare=None, seed="", **broken):
     """Start workers on the empty database at `url`; `prepare` is called when it has its tables and first keys.
 
-    `mutant` is what is broken in the workers, and `pause` for how many seconds one waits where that is what it does.
+    `broken` may name a `mutant`, for how many seconds one has to `pause` where that is what it does, and whether the
+    workers are `strict`, which is no fault.
     """
     outcome = Outcome()
     store = SQLStore(url)
@@ -218,7 +216,7 @@ async def system(url, directory, *, workers=2, mutant=None, pause=0.02, seed="",
     if prepare is not None:
         await prepare()
     with ExitStack() as stack:
-        environment = _environment(url, mutant, pause)
+        environment = _environment(url, **broken)
         servers = [
             stack.enter_context(running("httptools", "histories.worker:app", directory, environment=environment))
             for _ in range(workers)
@@ -227,24 +225,27 @@ async def system(url, directory, *, workers=2, mutant=None, pause=0.02, seed="",
         yield Run(url=url, servers=servers, outcome=outcome, keys=keys, seed=seed)
 
 
-async def make_history(
-    url, directory, *, operations, workers=2, mutant=None, pause=0.02, prepare=None, paces=(0.0,), **more
-):
-    """Return the `Outcome` of so many operations, in as many rounds as there are `paces`.
+def _environment(url, *, mutant="", pause=0.02, strict=False):
+    server = {"UVICORN_ACCESS_LOG": "0", "UVICORN_LOG_LEVEL": "warning", "UVICORN_TIMEOUT_KEEP_ALIVE": "60"}
+    return server | {"DATABASE": url, "MUTANT": mutant, "PAUSE": str(pause), "STRICT": "1" if strict else ""}
 
-    Each round begins with new keys. See `system` and `Run.go`.
+
+async def make_history(url, directory, *, operations, paces=(0.0,), **more):
+    """Return the `Outcome` of so many operations, in as many rounds as there are `paces`, each with keys of its own.
+
+    See `system` and `Run.go` for what else can be said.
     """
-    async with system(url, directory, workers=workers, mutant=mutant, pause=pause, prepare=prepare) as run:
-        for pace in paces:
+    of_system = {name: more.pop(name) for name in _OF_SYSTEM & more.keys()}
+    async with system(url, directory, **of_system) as run:
+        for number, pace in enumerate(paces):
+            if number:
+                await run.renew_keys()
             await run.go(operations // len(paces), pace=pace, **more)
-            await run.renew_keys()
         await run.count()
         return run.outcome
 
 
-def _environment(url, mutant, pause):
-    quiet = {"UVICORN_ACCESS_LOG": "0", "UVICORN_LOG_LEVEL": "warning"}
-    return quiet | {"DATABASE": url, "MUTANT": mutant or "", "PAUSE": str(pause)}
+_OF_SYSTEM = {"workers", "prepare", "seed", "mutant", "pause", "strict"}
 
 
 async def _first_keys(store, outcome):

@@ -13,7 +13,7 @@ from keyguard.stores._lease import LEASE
 OPERATIONS = int(os.environ.get("KEYGUARD_HISTORIES", "3000"))
 IS_LONG = "KEYGUARD_HISTORIES" in os.environ
 SHORT = {"workers": 2, "changers": 1}
-LONG = {"workers": 3, "changers": 4, "paces": (0.0, 0.3) * 5}
+LONG = {"workers": 3, "changers": 4, "paces": (0.0, 0.3) * 5, "seed": os.urandom(4).hex()}
 """At full speed there are nearly as many changes as uses; with rests between them more is remembered."""
 SIZE = LONG if IS_LONG else SHORT
 

@@ -19,7 +19,7 @@ SOON_SEEN = [
 ]
 
 
-async def history(folder, mutant, **more):
+async def history(folder, mutant="", **more):
     return await make_history(f"sqlite+aiosqlite:///{folder}/keys.db", folder, mutant=mutant, **ENOUGH | more)
 
 
@@ -82,7 +82,7 @@ async def test_a_missing_trigger_is_found(tmp_path, trigger):
 
 async def test_without_a_trigger_nothing_is_remembered(tmp_path):
     """Where one is missing, each check reads its row, and every answer is right."""
-    outcome = await history(tmp_path, None, prepare=dropping(tmp_path, "keyguard_owners_update"))
+    outcome = await history(tmp_path, prepare=dropping(tmp_path, "keyguard_owners_update"))
     assert outcome.bad() == []
     assert outcome.hit_rate == 0
 
@@ -96,7 +96,7 @@ def dropping(folder, trigger):
     return drop
 
 
-async def restored(folder, mutant=None):
+async def restored(folder, mutant=""):
     """Put an older copy of the file in the place of the one that is in use, under clients that go on."""
     path = folder / "keys.db"
     async with system(f"sqlite+aiosqlite:///{path}", folder, mutant=mutant) as run, run.changers(1) as (changer,):

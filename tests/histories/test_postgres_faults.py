@@ -4,12 +4,13 @@ import asyncio
 import os
 import signal
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import asyncpg
 import pytest
 from histories.checker import Change, Field
 from histories.driver import OWNERS, make_history, system
+from postgres import Cluster
 
 from keyguard.stores._lease import LEASE, MARGIN
 
@@ -37,7 +38,7 @@ def executing(url, *statements):
     return execute
 
 
-async def history(url, folder, mutant=None, **more):
+async def history(url, folder, mutant="", **more):
     return await make_history(url, folder, mutant=mutant, **ENOUGH | more)
 
 
@@ -96,7 +97,7 @@ async def test_late_answers_are_no_fault(postgres_url, tmp_path):
     assert slowest(outcome, "deactivate") < LEASE + MARGIN + SLACK
 
 
-async def stopped_while_revoking(url, folder, mutant=None):
+async def stopped_while_revoking(url, folder, mutant=""):
     """Stop one of two workers, revoke, ask both, and let it go on."""
     async with system(url, folder, mutant=mutant) as run, run.changers(1) as (changer,):
         stopped = run.places[0].pid
@@ -201,6 +202,41 @@ async def test_a_pool_that_is_exhausted(postgres_url, tmp_path):
     assert outcome.bad(LEASE_NS) == []
 
 
+async def while_it_is_away(postgres, url, folder, away):
+    """Let the database be away for a while, twice, under load; return the outcome."""
+    async with system(url, folder) as run:
+        going = asyncio.create_task(run.go(**ENOUGH))
+        for _ in range(2):
+            await asyncio.wait([going], timeout=0.7)
+            with away(postgres):
+                await asyncio.sleep(2.5)  # Longer than a request waits.
+        await going
+        return run.outcome
+
+
+@contextmanager
+def stopped(postgres):
+    postgres.stop()
+    try:
+        yield
+    finally:
+        postgres.start()
+
+
+@pytest.mark.parametrize("away", [stopped, Cluster.frozen])
+async def test_a_database_that_is_away(postgres, postgres_url, tmp_path, away):
+    """PostgreSQL is stopped and started, or stands still: what was changed is unknown then, and no answer is wrong."""
+    outcome = await while_it_is_away(postgres, postgres_url, tmp_path, away)
+    assert outcome.unavailable
+    assert outcome.bad(LEASE_NS) == []
+
+
+async def test_strict_workers_are_exact(postgres_url, tmp_path):
+    """They see what is changed in SQL at once, too, and all processes the same: there is one order for them all."""
+    outcome = await history(postgres_url, tmp_path, strict=True)
+    assert outcome.bad() == []
+
+
 # --- triggers -------------------------------------------------------------------------------------------------------
 
 
@@ -250,7 +286,7 @@ async def test_with_a_disabled_trigger_nothing_is_remembered(postgres_url, tmp_p
     assert outcome.hit_rate == 0
 
 
-async def emptied_and_filled(url, folder, mutant=None, prepare=None):
+async def emptied_and_filled(url, folder, mutant="", prepare=None):
     """Use keys while their table is emptied by TRUNCATE, and filled again by COPY."""
     async with system(url, folder, mutant=mutant, prepare=prepare) as run:
         await run.go(**ENOUGH)

@@ -1,6 +1,7 @@
 """The app of one worker process: says who called, and how often its database was asked.
 
-`DATABASE` in the environment is the store's URL; `MUTANT` names what is broken on purpose, if anything is.
+`DATABASE` in the environment is the store's URL, `MUTANT` names what is broken on purpose, if anything is, and `STRICT`
+asks for ``freshness="strict"``.
 """
 
 import json
@@ -88,4 +89,6 @@ def make(url, mutant=None, **arguments):
     return app
 
 
-app = make(os.environ["DATABASE"], os.environ.get("MUTANT")) if "DATABASE" in os.environ else None
+if "DATABASE" in os.environ:
+    freshness = "strict" if os.environ.get("STRICT") else "auto"
+    app = make(os.environ["DATABASE"], os.environ.get("MUTANT"), freshness=freshness)
