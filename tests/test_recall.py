@@ -352,7 +352,7 @@ async def test_a_bad_key_that_passes_without_it_is_not_remembered():
     for reads in (1, 2):
         judged = await guarded.ask()
         assert (judged.decision.rule, judged.decision.noted) == (Rule.SKIP_AUTH, Reason.DISABLED)
-        assert judged.known is None
+        assert judged.known.verdict.standing is Reason.DISABLED
         assert not guarded.is_recalled
         assert guarded.store.reads == reads
     await lifecycle.enable(guarded.store, guarded.key_id)

@@ -676,6 +676,22 @@ async def test_below_another_guard_an_exempt_path_knows_no_key(store, issued):
     await session.ends()
 
 
+async def test_below_another_guard_a_key_that_was_passed_over_there_is_checked_again(store):
+    """Where the inner of two guards lets in by a key that the outer did not take, from another address say, it ends."""
+    key = await lifecycle.issue(store, "1", networks=["203.0.113.0/24"])
+    inner = KeyGuard(Echo(), store=store, trusted_hops=1)
+    outer = KeyGuard(inner, store=store, policy=Policy(skip_auth=True, auto_login_user="ada"))
+    session = Session(outer, key)
+    session.scope["headers"].append((b"x-forwarded-for", b"203.0.113.9"))
+    access = (await session.begin()).scope["keyguard"]
+    assert await access.still_valid()
+    assert access.known.verdict.key.id == access.key_id == key.record.id
+    await lifecycle.revoke(store, key.record.id)
+    assert not await access.still_valid()
+    await session.wire.bring(says("one"))
+    assert await session.ends() == [CLOSED]
+
+
 async def test_an_answer_in_its_place_goes_through(store, issued):
     """An app that gives up a connection because a right is missing is answered for, as without the recheck."""
 

@@ -67,8 +67,8 @@ class Access(Asked):
     """How a request was let in: ``scope["keyguard"]``."""
 
     decision: Allowed | Anonymous
-    known: Known | None
-    """The key that it was let in by."""
+    brought: Known | None
+    """The genuine key that was presented, if it was let in by that or not."""
     guard: Guard
     outgoing: Send
     """Where the app's answer goes; `nowhere` when the app has ended: a server's `send` may lead to the scope."""
@@ -77,12 +77,17 @@ class Access(Asked):
     has_begun: bool = False
     """Whether the app's own answer has begun."""
     gathered: Facts | None = None
-    """What the decision was made from; of a key it is made from, `known` has it."""
+    """What the decision was made from, where that is not `brought` alone."""
 
     @property
     def facts(self) -> Facts:
         """What the decision was made from."""
-        return self.gathered or (Facts() if self.known is None else self.known.facts(self.address))
+        return self.gathered or (Facts() if self.brought is None else self.brought.facts(self.address))
+
+    @property
+    def known(self) -> Known | None:
+        """The key that it was let in by."""
+        return self.brought if self.decision.rule is Rule.KEY else None
 
     @property
     def rule(self) -> Rule:
@@ -114,7 +119,8 @@ class Access(Asked):
         False when its key is no longer good, or no longer gives the same rights to the same caller. True for a request
         that was let in without a key. Raises `StoreUnavailable` if nobody can tell.
         """
-        return self.known is None or await self.guard.passes_still(self, self.known)
+        known = self.known
+        return known is None or await self.guard.passes_still(self, known)
 
     def refuse(self, reason: Reason) -> ASGIApp:
         """Return the answer to this request for a right that it lacks; whoever asks has decided."""

@@ -46,7 +46,7 @@ _LEFT_TO_THE_APP = {Presented.NOTHING, Presented.FOREIGN_TOKEN}
 
 @dataclass(slots=True, eq=False)
 class Judged:
-    """A decision, the facts that it was made from, and the key that lets the request pass, if one does."""
+    """A decision, the facts that it was made from, and the genuine key that was presented, if that was read."""
 
     decision: Decision
     facts: Facts
@@ -165,11 +165,8 @@ class Authenticator:
                 decision = decide(requirement, facts, self._policy, self._clock())
         except StoreUnavailable:
             facts, decision = facts or Facts(), Refused(rule=Rule.OUTAGE, reason=Reason.UNAVAILABLE)
-        if known is not None:
-            if self._remember(known, decision):
-                self._note_use(known.verdict.key.id, self._seconds(), address)
-            else:
-                known = None
+        if known is not None and self._remember(known, decision):
+            self._note_use(known.verdict.key.id, self._seconds(), address)
         return Judged(decision, facts, known)
 
     async def passes_still(self, known: Known, address: IPAddress | None) -> bool:

@@ -34,7 +34,6 @@ from keyguard.model import (
     Principal,
     Refused,
     Requirement,
-    Rule,
 )
 from keyguard.ports import Clock, KeyStore, Observer
 from keyguard.refusals import Challenge, refusal_for
@@ -167,7 +166,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
             return
         socket = None
         try:
-            if access.known is not None and access.type == "websocket":
+            if access.type == "websocket" and access.known is not None:
                 socket = OpenSocket(receive, access.send, still_valid=access.still_valid, recheck=self._recheck)
                 await socket.run(self.app, scope)
             else:
@@ -275,7 +274,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
             identify=None if identify is None else lambda: _answer_of(identify, scope),
             gathered=None if outer is None else replace(outer.facts, address=asked.address, auto_login_user=None),
         )
-        decision, known = judged.decision, judged.known if outer is None else outer.known
+        decision = judged.decision
         # What the layers outside say of the caller was for `identify` alone.
         for name in ("user", "auth", "keyguard"):
             scope.pop(name, None)
@@ -295,7 +294,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
             asked.sources,
             asked.query_was_used,
             decision,
-            known if decision.rule is Rule.KEY else None,
+            judged.known if outer is None else outer.brought,
             self,
             without_referrer(send) if asked.query_was_used else send,
             gathered=judged.facts,
