@@ -106,6 +106,33 @@ async def test_many_changes_at_once(make_store):
         assert not any(await asyncio.gather(*(disable(number, at) for number in range(10))))
 
 
+AGAIN = {
+    "revoke": (CHANGES["revoke"], "SELECT count(revoked_at) FROM keyguard_keys"),
+    "disable": (CHANGES["disable"], "SELECT count(disabled_at) FROM keyguard_keys"),
+    "deactivate": (CHANGES["deactivate"], "SELECT count(*) FROM keyguard_owners WHERE NOT is_active"),
+    "promote": (CHANGES["promote"], "SELECT count(*) FROM keyguard_owners WHERE is_superuser"),
+}
+
+
+@pytest.mark.parametrize("change", AGAIN)
+async def test_who_comes_second_waits_as_well(make_store, psql, change):
+    """A call that finds its change made already, by one that still waits, returns no sooner than everybody has heard.
+
+    So does a call that is tried again, because the first one was cancelled or its answer was lost.
+    """
+    make, is_made = AGAIN[change]
+    first, second = await make_store(), await make_store()
+    psql("INSERT INTO keyguard_listener VALUES ('slow', 0, now() + interval '1 hour')")
+    call = asyncio.create_task(make(first))
+    await until(lambda: psql(is_made) == "1")
+    call.cancel()
+    again = asyncio.create_task(make(second))
+    done, _ = await asyncio.wait([again], timeout=0.3)
+    assert not done
+    psql(f"UPDATE keyguard_listener SET revision = {revision(psql)}")
+    await again
+
+
 async def test_what_no_check_reads_moves_nothing(make_store, psql):
     """A new key, a new name and other digests move no token, and wait for nobody."""
     store = await make_store()
@@ -114,6 +141,7 @@ async def test_what_no_check_reads_moves_nothing(make_store, psql):
     await store.rename_key("1", "another")
     await store.add_key(make_record("new", "owner-1"))
     assert await store.upgrade("new", verifier=make_record("new", "").verifier, new_lookup="a", new_verifier="b")
+    await store.set_password("owner-1", "another")
     assert await store.revoke_key("1", NOON, "") is True  # This one waits, until the time is over.
     assert revision(psql) == before[1] + 1
 

@@ -10,8 +10,9 @@
 When it is notified it moves the token at once, and does 2 and 3 again. The number that comes with a notification is
 not relied on, because whoever can connect can send any.
 
-A writer reads which number its transaction gives to the revision, commits, and then waits until no row has a smaller
-number, but for rows that ran out (and a margin) ago, and for a lease and the margin at most.
+A writer reads which number the revision has at the end of its transaction, commits, and then waits until no row has a
+smaller number, but for rows that ran out (and a margin) ago, and for a lease and the margin at most. It does so also if
+it found nothing left to change: whoever has made that change may still be waiting, or may have been given up.
 
 **Why a request sees the change** that begins after the writer's call has returned: let it find a lease that lasts. The
 revision was read in step 2 of that lease either after the commit or before it. If after, the token has moved since the
@@ -332,10 +333,13 @@ class PostgresRevision:
         self._is_open = True
 
     async def change(self, change: Callable[[SQLConnection], _T]) -> _T:
-        """Make a change; return when everybody has heard of it who trusts what was read before."""
+        """Make a change; return when everybody has heard of it who trusts what was read before.
+
+        That goes for a change that turns out to have been made already, too: nobody need have heard of it yet.
+        """
 
         def numbered(connection: SQLConnection) -> tuple[_T, int | None]:
-            return change(connection), _postgres.moved_to(connection)
+            return change(connection), _postgres.present_revision(connection)
 
         result, revision = await self._database.change(numbered)
         if revision is not None:

@@ -20,8 +20,9 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from keyguard.errors import StoreUnavailable
 from keyguard.stores._lease import LEASE, MARGIN
+from keyguard.stores._triggers import REVISION_QUERY
 
-__all__ = ["begin", "describe", "give_up_in_time", "is_worth_another_try", "moved_to", "wait_until_heard"]
+__all__ = ["begin", "describe", "give_up_in_time", "is_worth_another_try", "present_revision", "wait_until_heard"]
 
 # --- connections ------------------------------------------------------------------------------------------------
 
@@ -105,17 +106,14 @@ def begin(connection: Connection, seconds: float | None) -> None:
         connection.exec_driver_sql(_ALONE)
 
 
-_MOVED = "SELECT n FROM keyguard_revision WHERE id = 1 AND xmin = pg_current_xact_id()::xid"
+def present_revision(connection: Connection) -> int | None:
+    """Return the number that the revision has when this transaction is committed, None if its row is not there.
 
-
-def moved_to(connection: Connection) -> int | None:
-    """Return the number that this transaction gives to the revision, None if it changes nothing that a check reads.
-
-    The triggers wait for the end of a transaction: this is the end. The row of the revision is locked from here to the
-    commit.
+    The triggers wait for the end of a transaction: this is the end. If they count, the row of the revision is locked
+    from here to the commit.
     """
     connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
-    number: int | None = connection.exec_driver_sql(_MOVED).scalar()
+    number: int | None = connection.exec_driver_sql(REVISION_QUERY).scalar()
     return number
 
 
@@ -137,7 +135,7 @@ async def wait_until_heard(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Return when every worker that trusts its memory has acknowledged `revision`, which has just been committed.
+    """Return when every worker that trusts its memory has acknowledged `revision`, which is committed.
 
     That takes a lease and the margin at most: by then no worker has a lease from before the commit, and whoever gets a
     new one reads the new revision first. So this is waited for where the database cannot be asked: the change is done,

@@ -32,7 +32,10 @@ class Voucher(Protocol):
         ...
 
     async def change(self, change: Callable[[Connection], _T]) -> _T:
-        """Make a change in one transaction, and return when nobody vouches any more for what was before it."""
+        """Make a change of what a check reads, in one transaction; return when nobody vouches for what was before it.
+
+        Before it means before this change was made, even if somebody else has made it a moment ago.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -4,7 +4,7 @@ Each method is one short transaction: a read is one statement, a write touches t
 ever written back that was read before.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
@@ -46,6 +46,8 @@ from keyguard.stores._vouchers import voucher_for
 __all__ = ["SQLStore", "UserTable"]
 
 _T = TypeVar("_T")
+_Work = Callable[[Connection], _T]
+"""What is done in one transaction."""
 
 
 class SQLStore:
@@ -239,11 +241,11 @@ class SQLStore:
 
     async def set_owner_active(self, owner_id: str, *, active: bool) -> None:
         """Activate or deactivate an owner, and with it all of its keys."""
-        await self._update_owner(owner_id, is_active=active)
+        await self._write_and_tell(self._updating_owner(owner_id, is_active=active))
 
     async def set_owner_superuser(self, owner_id: str, *, superuser: bool) -> None:
         """Give or take superuser rights."""
-        await self._update_owner(owner_id, is_superuser=superuser)
+        await self._write_and_tell(self._updating_owner(owner_id, is_superuser=superuser))
 
     async def get_password(self, owner_id: str) -> str | None:
         """Return the owner's password verifier; the app's own users have none here."""
@@ -255,14 +257,21 @@ class SQLStore:
 
     async def set_password(self, owner_id: str, password: str | None) -> None:
         """Replace the owner's password verifier; None takes it away."""
-        await self._update_owner(owner_id, password=password)
+        await self._write(self._updating_owner(owner_id, password=password))
 
-    async def _update_owner(self, owner_id: str, **values: object) -> None:
+    def _updating_owner(self, owner_id: str, **values: object) -> _Work[None]:
+        """Return what changes an owner. Raises `NotFound`, here or there, if there is no such one."""
         owners = self._own_owners()
         check_storable(values.values())
-        statement = update(owners).where(owners.c.id == owner_id).values(values)
-        if not is_storable(owner_id) or await self._write(lambda connection: _change(connection, statement)) == 0:
+        if not is_storable(owner_id):
             raise NotFound("there is no owner with that id")
+        statement = update(owners).where(owners.c.id == owner_id).values(values)
+
+        def change(connection: Connection) -> None:
+            if not _change(connection, statement):
+                raise NotFound("there is no owner with that id")
+
+        return change
 
     def _own_owners(self) -> Table:
         if self._schema.owners is None:
@@ -292,16 +301,17 @@ class SQLStore:
 
     async def rename_key(self, key_id: str, name: str) -> None:
         """Change a key's name."""
-        await self._update_key(key_id, name=name)
+        await self._write(self._updating(key_id, name=name))
 
     async def set_key_disabled(self, key_id: str, at: datetime | None) -> None:
         """Disable a key as of `at`, or enable it with None. Of a disabled key the first time stays."""
         condition = true() if at is None else self._keys.c.disabled_at.is_(None)
-        await self._update_key(key_id, condition, disabled_at=at)
+        await self._write_and_tell(self._updating(key_id, condition, disabled_at=at))
 
     async def revoke_key(self, key_id: str, at: datetime, reason: str) -> bool:
         """Revoke a key for good; tell whether this call did it. Of a revoked key the first time and reason stay."""
-        return await self._update_key(key_id, self._keys.c.revoked_at.is_(None), revoked_at=at, revoked_reason=reason)
+        is_good = self._keys.c.revoked_at.is_(None)
+        return await self._write_and_tell(self._updating(key_id, is_good, revoked_at=at, revoked_reason=reason))
 
     async def rotate_key(self, old: KeyRecord, new: KeyRecord, *, until: datetime | None) -> bool:
         """Add `new` and end `old`, both or nothing; tell whether it was done."""
@@ -316,13 +326,9 @@ class SQLStore:
             adding(connection)
             return True
 
-        return await self._write(rotate)
+        return await self._write_and_tell(rotate)
 
-    async def _update_key(self, key_id: str, *conditions: ColumnElement[bool], **values: object) -> bool:
-        """Change a key on the conditions; tell whether they held. Raises `NotFound` if there is no such key."""
-        return await self._write(self._updating(key_id, *conditions, **values))
-
-    def _adding(self, record: KeyRecord) -> Callable[[Connection], None]:
+    def _adding(self, record: KeyRecord) -> _Work[None]:
         values = values_of(record)
         check_storable(values.values())
 
@@ -334,9 +340,11 @@ class SQLStore:
 
         return add
 
-    def _updating(
-        self, key_id: str, *conditions: ColumnElement[bool], **values: object
-    ) -> Callable[[Connection], bool]:
+    def _updating(self, key_id: str, *conditions: ColumnElement[bool], **values: object) -> _Work[bool]:
+        """Return what changes a key on the conditions, and tells whether they held.
+
+        Raises `NotFound`, here or there, if there is no such key.
+        """
         check_storable(values.values())
         if not is_storable(key_id):
             raise NotFound("there is no key with that id")
@@ -372,9 +380,17 @@ class SQLStore:
         await self._ready()
         return await self._database.read(statement, parameters)
 
-    async def _write(self, change: Callable[[Connection], _T]) -> _T:
+    async def _write_and_tell(self, change: _Work[_T]) -> _T:
+        """Change what a check reads; return when every check sees it, also if somebody else has just done the same."""
+        return await self._written(change, self._voucher.change)
+
+    async def _write(self, change: _Work[_T]) -> _T:
+        """Change what nobody who remembers a key has to hear of: new rows, names, digests, passwords, counts."""
+        return await self._written(change, self._database.change)
+
+    async def _written(self, change: _Work[_T], make: Callable[[_Work[_T]], Awaitable[_T]]) -> _T:
         await self._ready()
-        result = await self._voucher.change(change)
+        result = await make(change)
         if self._database.is_stale():
             raise StoreUnavailable("another file took the database's place meanwhile: the change may be lost")
         return result
