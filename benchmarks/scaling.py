@@ -130,13 +130,12 @@ class Counted:
 
     load: Load
     seconds: float
+    """How long it took, less the time by which who sleeps for a third of a lease is woken late."""
     renewals: int
-    looks: int
-    """Readings of the revision."""
     acknowledgements: int
     polls: int
-    of_the_calls: int
-    """All others, beside those that begin and end transactions."""
+    statements: int
+    """All of them, but for those that begin and end transactions."""
     listening: int
     connections: int
     """All of them, when each worker read and wrote as much at once as it can."""
@@ -150,11 +149,10 @@ class Counted:
         yield "renewals of leases", self.renewals, renewals
         yield "acknowledgements", self.acknowledgements, acknowledgements
         yield (
-            "statements of those who listen",
-            self.renewals + self.looks + self.acknowledgements,
-            load.statements * self.seconds + load.statements_of_a_change * changes,
+            "all statements",
+            self.statements - self.polls,
+            load.statements * self.seconds + (load.statements_of_a_change + COUNTED_OF_THE_CALL) * changes,
         )
-        yield "statements of the calls", self.of_the_calls, COUNTED_OF_THE_CALL * changes
         yield "connections that listen", self.listening, load.listening
         yield "connections, at most", self.connections, load.connections
 
@@ -190,15 +188,8 @@ _KINDS = {
     "renewals": "INSERT INTO keyguard_listener",
     "acknowledgements": "UPDATE keyguard_listener",
     "polls": "SELECT id FROM keyguard_listener",
-    "looks": "SELECT n",
 }
-"""How a statement begins. That a writer reads the number of its own transaction is one of the call's."""
-
-
-def _kind_of(query: str) -> str:
-    if "xmin" in query:
-        return "of_the_calls"
-    return next((kind for kind, begin in _KINDS.items() if query.strip().startswith(begin)), "of_the_calls")
+"""How a statement begins that is counted for itself."""
 
 
 async def _ask_all_at_once(store: SQLStore, key_id: str) -> None:
@@ -222,12 +213,33 @@ async def _listening(url: str, load: Load) -> AsyncIterator[list[SQLStore]]:
         yield stores
 
 
+class _Metronomes:
+    """As many sleepers as there are workers, who see by how much a busy machine wakes them late, all in all."""
+
+    def __init__(self, count: int) -> None:
+        self._late = 0.0
+        self._tasks = [asyncio.create_task(self._beat()) for _ in range(count)]
+
+    async def _beat(self) -> None:
+        await asyncio.sleep(random.uniform(0, LEASE / 3))
+        while True:
+            due = time.monotonic() + LEASE / 3
+            await asyncio.sleep(LEASE / 3)
+            self._late += time.monotonic() - due
+
+    async def stop(self) -> float:
+        """Return by how many seconds each of them was late, in the mean."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        return self._late / len(self._tasks)
+
+
 async def simulate(server: Any, load: Load, *, seconds: float, changes: int) -> Counted:
     """Revoke `changes` keys, spread over so many seconds, while `load.workers` stores listen."""
     asyncpg: Any = import_module("asyncpg")
     database = server.create_database()
     store = SQLStore(server.url(database))
-    counts: dict[str, int] = {}
     took = []
     async with AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
@@ -239,7 +251,7 @@ async def simulate(server: Any, load: Load, *, seconds: float, changes: int) -> 
         await watcher.execute("CREATE EXTENSION pg_stat_statements")
         workers = await stack.enter_async_context(_listening(server.url(database), load))
         await watcher.execute("SELECT pg_stat_statements_reset()")
-        began = time.monotonic()
+        metronomes, began = _Metronomes(load.workers), time.monotonic()
         for number, key_id in enumerate(ids[:changes], 1):
             due = began + (number - random.random()) * seconds / changes
             await asyncio.sleep(max(0, due - time.monotonic()))
@@ -251,10 +263,11 @@ async def simulate(server: Any, load: Load, *, seconds: float, changes: int) -> 
             "SELECT query, calls FROM pg_stat_statements JOIN pg_database ON oid = dbid "
             "WHERE datname = current_database() AND query !~ '^(BEGIN|SET|COMMIT)|pg_stat'"
         )
-        elapsed = time.monotonic() - began
-        for row in rows:
-            kind = _kind_of(row["query"])
-            counts[kind] = counts.get(kind, 0) + row["calls"]
+        elapsed = time.monotonic() - began - await metronomes.stop()
+        counts = {
+            kind: sum(row["calls"] for row in rows if row["query"].strip().startswith(begin))
+            for kind, begin in _KINDS.items()
+        }
         await store.close()  # Who revokes is none of the workers.
         await asyncio.gather(*(_ask_all_at_once(worker, ids[-1]) for worker in workers))
         own = await watcher.fetchrow(
@@ -262,14 +275,14 @@ async def simulate(server: Any, load: Load, *, seconds: float, changes: int) -> 
             "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
     server.drop_database(database)
-    kinds = [*_KINDS, "of_the_calls"]
     return Counted(
         load=load,
         seconds=elapsed,
         listening=own["listening"],
         connections=own["all"],
         took=took,
-        **{kind: counts.get(kind, 0) for kind in kinds},
+        statements=sum(row["calls"] for row in rows),
+        **counts,
     )
 
 
