@@ -422,6 +422,20 @@ async def test_networks_are_judged_each_time():
     assert not guarded.is_recalled
 
 
+async def test_a_key_that_is_used_elsewhere_stays_remembered():
+    """Who uses a key from where it may not be used is refused, and costs neither himself nor its owner a read."""
+    guarded = await Guarded().with_key(networks=["192.0.2.0/24"])
+    assert await guarded.passes() == (True, 1)
+    for address, passes in [(ELSEWHERE, False), (HERE, True), (None, False), (ELSEWHERE, False), (HERE, True)]:
+        assert await guarded.passes(address) == (passes, 0)
+    guarded.make_new()
+    assert [await guarded.passes(ELSEWHERE) for _ in range(2)] == [(False, 1)] * 2  # It was never let in.
+    await guarded.passes()
+    await lifecycle.revoke(guarded.store, guarded.key_id)
+    await guarded.passes(ELSEWHERE)
+    assert not guarded.authenticator._cache._entries
+
+
 # --- who vouches ------------------------------------------------------------------------------------------------
 
 

@@ -205,9 +205,11 @@ class Authenticator:
         return known
 
     def _remember(self, known: Known, decision: Decision) -> bool:
-        """Remember a key that lets a request pass, and forget one that does not; tell which it was."""
+        """Remember a key that lets a request pass, and forget one that is bad from anywhere; tell whether it passes."""
         if not isinstance(decision, Allowed) or decision.rule is not Rule.KEY:
-            self._cache.drop(known.name)
+            # From its own networks it may be good: who got hold of it elsewhere must not make each use of it a read.
+            if known.verdict.standing is not None or not known.is_within_its_time(self._clock()):
+                self._cache.drop(known.name)
             return False
         if not known.verdict.key.networks:
             known.allowed = decision  # On any path and from anywhere.
