@@ -558,6 +558,26 @@ async def test_what_was_never_needed_is_not_closed():
     assert guarded.store.asked == []
 
 
+@pytest.mark.parametrize("opened", ["here", "elsewhere"])
+async def test_what_is_opened_to_write_uses_is_closed(opened):
+    """A store that others have closed before the last uses are written, which opens it again, is closed after that."""
+    guarded = await Guarded().with_key()
+    record_uses = guarded.store.record_uses
+
+    async def opens_it(uses, **batch):
+        await guarded.store.open()
+        await record_uses(uses, **batch)
+
+    guarded.store.record_uses = opens_it
+    if opened == "elsewhere":
+        await guarded.store.open()
+    await guarded.ask(guarded.key)
+    await guarded.store.close()
+    await guarded.authenticator.close()
+    assert (await guarded.store.get_uses([guarded.key_id]))[guarded.key_id].total == 1
+    assert not guarded.store.is_open
+
+
 async def test_closed_is_not_the_end():
     """A request after the end opens the store again."""
     guarded = await Guarded().with_key()

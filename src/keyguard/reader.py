@@ -94,8 +94,9 @@ class Reader:
         if self._opening is not None and is_under_way_here(self._opening):
             self._opening.cancel()
             await asyncio.wait({self._opening})
+        was_open = self._store.is_open
         await self.uses.close()
-        if self._opened_here:
+        if self._opened_here or (self._store.is_open and not was_open):  # By the writing, that is.
             self._opened_here = False
             await self._store.close()
 
