@@ -1,6 +1,9 @@
 """What Keyguard asks of the world, as Protocols: a store for keys, owners and uses, a clock, an observer.
 
 Each method's docstring is its promise. `keyguard.testing` has the suites that hold a store to them.
+
+`Freshness` and `UsageStore` are found by `isinstance`, which from Python 3.12 on does not ask `__getattr__`: a wrapper
+around a store has their methods itself.
 """
 
 from collections.abc import Collection, Mapping, Sequence
