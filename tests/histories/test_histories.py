@@ -12,7 +12,7 @@ from keyguard.stores._lease import LEASE
 
 OPERATIONS = int(os.environ.get("KEYGUARD_HISTORIES", "3000"))
 IS_LONG = "KEYGUARD_HISTORIES" in os.environ
-SHORT = {"workers": 2, "changers": 1}
+SHORT = {"workers": 2, "changers": 1, "changes": 100}
 LONG = {"workers": 3, "changers": 4, "paces": (0.0, 0.3) * 5, "seed": os.urandom(4).hex()}
 """At full speed there are nearly as many changes as uses; with rests between them more is remembered."""
 SIZE = LONG if IS_LONG else SHORT
@@ -20,16 +20,17 @@ SIZE = LONG if IS_LONG else SHORT
 
 def judge(outcome, capsys, lease=None):
     """Demand that the history is explained, and that it was worth being judged."""
+    bad, sharpness = outcome.bad(lease), outcome.sharpness(lease)
     if IS_LONG:
         with capsys.disabled():
-            sys.stdout.write(f"\n{outcome.summary()}")
-    bad = outcome.bad(lease)
+            sys.stdout.write(f"\n{outcome.summary()}  of 100 wrong answers {sharpness:.0f} would have been reported\n")
     assert not bad, f"{len(bad)} answers that nothing explains, first:\n{bad[0]}"
     assert outcome.operations >= OPERATIONS
     assert outcome.unavailable <= outcome.operations / 100
     assert len(outcome.pids) == SIZE["workers"]
     assert outcome.hit_rate > 10
     assert outcome.counted("reads") < 0.8 * len(outcome.history.uses)
+    assert sharpness > 50
     assert len(outcome.crossed) >= 5, "hardly a key was refused by one process that another had let pass"
 
 
