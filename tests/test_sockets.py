@@ -311,6 +311,27 @@ async def test_it_is_closed_once():
     assert opened.is_over
 
 
+async def test_a_check_that_is_overtaken_hands_nothing_on():
+    """Where time closes a connection while a message's own check still goes on, the message does not reach the app."""
+    opened = await Opened().begin(CONNECT)
+    go_on = asyncio.Event()
+
+    async def still_valid():
+        opened.socket._still_valid = opened._still_valid
+        await go_on.wait()
+        return True  # As it was when this check began.
+
+    opened.socket._still_valid = still_valid
+    await opened.wire.bring(says("one"))
+    opened.answer = False
+    await opened.sleep.pass_()
+    assert opened.sent == [ACCEPT, CLOSED]
+    go_on.set()
+    await settle()
+    assert opened.app.received == [CONNECT, REVOKED]
+    assert opened.is_over
+
+
 async def test_the_close_is_sent_to_its_end():
     """An app that ends at once, because it was told to, does not cut off the close that is on its way."""
     opened = await Opened().begin(CONNECT)

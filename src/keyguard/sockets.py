@@ -113,7 +113,7 @@ class OpenSocket:
         code = POLICY_VIOLATION
         try:
             if await self._still_valid():
-                return True
+                return self._code is None  # Another check, that began later, may have ended earlier.
         except StoreUnavailable:
             code = TRY_AGAIN_LATER
         except Exception:  # noqa: BLE001 The store or the clock may be the app's own, and nobody else would look.
