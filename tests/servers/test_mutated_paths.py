@@ -43,7 +43,7 @@ pytestmark = [
 class SegmentPrefix(Rules):
     """A wrong rule: whatever begins with an entry and then ends or goes on with a slash is open."""
 
-    def requirement(self, *, type, method, path, raw_path, root_path):  # noqa: A002 The scope's own word.
+    def requirement(self, type, method, path, raw_path, root_path):  # noqa: A002 The scope's own word.
         entries = [rule.entry.rstrip("/") for rule in guarded.POLICY.exempt_rules]
         path = path.removeprefix(self._root)
         is_open = any(path == entry or path.startswith(f"{entry}/") for entry in entries)
@@ -53,7 +53,7 @@ class SegmentPrefix(Rules):
 class NormaliseThenMatch(Rules):
     """A wrong rule: a path is tidied up first, and then the right rule is asked."""
 
-    def requirement(self, *, type, method, path, raw_path, root_path):  # noqa: A002 The scope's own word.
+    def requirement(self, type, method, path, raw_path, root_path):  # noqa: A002 The scope's own word.
         path = posixpath.normpath(path.split(";")[0])
         return super().requirement(type=type, method=method, path=path, raw_path=None, root_path=root_path)
 
