@@ -118,6 +118,18 @@ async def test_what_is_in_the_tables_stays(tmp_path):
         assert await store.get_key("one") == key
 
 
+async def test_an_older_version_is_told_how_to_get_on(tmp_path):
+    """On tables of an older version a store opens not, makes none, and says that a migration is due; then it opens."""
+    async with at(tmp_path / "keys.db") as store:
+        await upgrade(store, "0001")
+        for refused in (store.open, store.create_schema):
+            with pytest.raises(SchemaMismatch, match=r"version '1'.*keyguard\.migrations\.upgrade"):
+                await refused()
+        await upgrade(store)
+        await store.open()
+        assert store.token() is not None
+
+
 @KINDS
 async def test_going_back_to_nothing(tmp_path, users):
     """A downgrade to the base drops the tables; the store then refuses to open, until they are made again."""

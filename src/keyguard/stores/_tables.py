@@ -44,13 +44,19 @@ class Tables:
     def look(self, connection: Connection) -> Seen:
         """Return what is there. Raises `SchemaMismatch` or `WrongPepper`."""
         there = inspect(connection)
-        if not self._schema.metadata.tables.keys() <= set(there.get_table_names()):
+        tables = set(there.get_table_names())
+        notes = self._notes(connection) if self._schema.meta.name in tables else {}
+        if notes:
+            _check_version(notes)  # First, because another version has other tables.
+        if not self._schema.metadata.tables.keys() <= tables:
             raise SchemaMismatch(
                 "the database has no Keyguard tables, or not all of them: `await store.create_schema()` makes them, "
                 "before the server starts"
             )
-        notes = self._notes(connection)
-        _check_version(notes)
+        if not notes:
+            raise SchemaMismatch(
+                "the table keyguard_meta is empty: `await store.create_schema()` fills it, before the server starts"
+            )
         if self._users is not None:
             try:
                 columns = {each["name"] for each in there.get_columns(self._owners.name, self._owners.schema)}
@@ -110,10 +116,6 @@ class Tables:
 
 
 def _check_version(notes: Mapping[str, str]) -> None:
-    if not notes:
-        raise SchemaMismatch(
-            "the table keyguard_meta is empty: `await store.create_schema()` fills it, before the server starts"
-        )
     if notes.get("schema") != VERSION or "pepper" not in notes:
         raise SchemaMismatch(
             f"the database's Keyguard tables are of version {notes.get('schema')!r}, and this library needs "
