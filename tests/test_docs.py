@@ -222,7 +222,7 @@ class Reader:
             )
         if stays:
             deadline = time.monotonic() + 20
-            while "startup complete" not in self.log.read_text("utf-8"):
+            while "Uvicorn running on" not in self.log.read_text("utf-8"):  # Only now it listens.
                 assert self.server.poll() is None, self.log.read_text("utf-8")
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
