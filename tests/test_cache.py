@@ -642,6 +642,26 @@ async def test_a_read_is_seen_with_its_task():
     assert len(seen) == 1
 
 
+async def test_a_read_that_another_thread_takes_out_as_it_ends(caplog):
+    """A read whose place is taken by that of another thread's loop, as it ends, ends without a word."""
+
+    class Shared(dict):
+        """Another thread empties it after each look."""
+
+        def get(self, name):
+            found = super().get(name)
+            self.clear()
+            return found
+
+    sky = Sky()
+    sky.flights._under_way = Shared()
+    coming = await sky.come()
+    await sky.land(known(b"key"))
+    assert coming.result() is not None
+    assert sky.is_empty
+    assert caplog.records == []
+
+
 def test_loops_share_no_read():
     """A read that is under way in another loop is not joined: it could not be awaited here."""
     sky = Sky()

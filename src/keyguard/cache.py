@@ -215,7 +215,7 @@ class Flights:
 
         def landed(task: asyncio.Task[Known | None]) -> None:
             if self._under_way.get(name) is flight:
-                del self._under_way[name]
+                self._under_way.pop(name, None)  # Another thread may just have done so.
             if not task.cancelled():
                 task.exception()  # Taken notice of: whoever waited for it may have gone.
 
