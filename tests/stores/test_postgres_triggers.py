@@ -209,6 +209,37 @@ async def test_a_long_transaction_keeps_nobody_waiting(postgres, store, prompt):
     assert prompt.revision() == before + 3
 
 
+@asynccontextmanager
+async def in_two_schemas(postgres, database, **arguments):
+    """Two stores that have tables of their own, in schemas of one database."""
+    names = [f"{each}_{database}" for each in ("left", "right")]
+    stores = []
+    for name in names:
+        path = f"ALTER ROLE {name} SET search_path = {name}, public"
+        postgres.psql(f"CREATE SCHEMA {name}; CREATE ROLE {name} LOGIN SUPERUSER; {path}", database)
+        store = SQLStore(postgres.url(database).replace("keyguard:", f"{name}:"), **arguments)
+        stores.append(store)
+        await store.create_schema()
+    yield zip(names, stores, strict=True)
+    for name, store in zip(names, stores, strict=True):
+        await store.close()
+        postgres.psql(f"DROP OWNED BY {name} CASCADE; DROP ROLE {name}", database)
+
+
+async def test_a_transaction_counts_in_each_schema(postgres, database, prompt):
+    """A transaction that changes the tables of two schemas counts once in each of them, in whatever order."""
+    async with in_two_schemas(postgres, database) as both:
+        (left, one), (right, other) = both
+        for store in (one, other):
+            for owner in (ADA, BOB):
+                await store.add_owner(owner, created_at=NOON)
+        revisions = f"SELECT n FROM {left}.keyguard_revision; SELECT n FROM {right}.keyguard_revision"
+        before = [int(each) for each in prompt(revisions).split()]
+        change = "UPDATE {}.keyguard_owners SET is_active = false;"
+        prompt(f"BEGIN; {change.format(left)} {change.format(right)} COMMIT")
+        assert [int(each) for each in prompt(revisions).split()] == [each + 1 for each in before]
+
+
 async def test_a_change_that_cannot_be_counted_is_not_made(postgres, postgres_url, store, prompt):
     """Where somebody keeps the revision's row locked a change is unavailable, and nothing of it is done."""
     connection = await asyncpg.connect(postgres.url(prompt.database, "postgresql"))
@@ -277,3 +308,48 @@ async def test_every_user_counts(postgres, postgres_url, prompt, id_type, ids, s
         while store.token() is None:  # noqa: ASYNC110 The lease is the database's affair.
             await asyncio.sleep(0.01)
     await store.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "part"),
+    [("PARTITION BY LIST (id)", "PARTITION OF users DEFAULT"), ("", "() INHERITS (users)")],
+    ids=["partitioned", "inherited"],
+)
+async def test_users_in_parts_are_not_watched(postgres_url, prompt, caplog, kind, part):
+    """Where users stand in partitions, or in heirs of their table, triggers do not see all that happens to them."""
+    prompt(f"CREATE TABLE users (id integer, is_active boolean, is_superuser boolean) {kind}")
+    prompt(f"CREATE TABLE some_users {part}")
+    store = SQLStore(postgres_url, users=UserTable("users", id_type=Integer()))
+    await store.create_schema()
+    await store.create_schema()
+    await store.open()
+    await store.close()
+    assert "keyguard_users_truncate" in caplog.text
+
+
+async def test_a_table_that_gets_a_part_is_watched_no_more(postgres_url, prompt, caplog):
+    """A table of users that another one comes to inherit from has its triggers still, and they are not enough."""
+    prompt("CREATE TABLE users (id integer, is_active boolean, is_superuser boolean)")
+    store = SQLStore(postgres_url, users=UserTable("users", id_type=Integer()))
+    await store.create_schema()
+    await store.open()
+    assert not caplog.text
+    await store.close()
+    prompt("CREATE TABLE some_users () INHERITS (users)")
+    await store.open()
+    await store.close()
+    assert "keyguard_users_update" in caplog.text
+
+
+async def test_users_are_counted_for_one_schema(postgres, database, prompt, caplog):
+    """Of two stores in two schemas, with the same users, the one that was made later has the triggers on them."""
+    prompt("CREATE TABLE users (id integer, is_active boolean, is_superuser boolean)")
+    async with in_two_schemas(postgres, database, users=UserTable("users", id_type=Integer())) as both:
+        (_, one), (right, other) = both
+        await other.open()
+        assert not caplog.text
+        await one.open()
+        assert "keyguard_users_update" in caplog.text
+        before = int(prompt(f"SELECT n FROM {right}.keyguard_revision"))
+        prompt("INSERT INTO users VALUES (1, true, false)")
+        assert int(prompt(f"SELECT n FROM {right}.keyguard_revision")) == before + 1

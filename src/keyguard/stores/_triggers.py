@@ -12,7 +12,9 @@ and compared.
 
 On PostgreSQL each transaction counts once, at its very end, so that the revision's row is locked for no longer than a
 commit takes; listeners are notified of its number with the commit. That a trigger is the right one is known by its
-argument, which nothing else reads: a digest of all that defines it.
+argument, which nothing else reads, a digest of all that defines it; and by the function, which is that of the schema
+where the revision is. A table that has partitions, or from which others inherit, is not watched: its triggers do not
+see a partition that is truncated or detached, nor a row of an heir.
 """
 
 import logging
@@ -216,11 +218,12 @@ BEGIN
         CREATE OR REPLACE FUNCTION %1$I.keyguard_changed() RETURNS trigger
         LANGUAGE plpgsql SECURITY DEFINER SET search_path = %1$I, pg_temp AS $body$
         DECLARE
+            counted text := pg_current_xact_id() || ' in ' || %1$L;
             present bigint;
         BEGIN
-            IF current_setting('keyguard.changed', true) IS DISTINCT FROM pg_current_xact_id()::text THEN
+            IF current_setting('keyguard.changed', true) IS DISTINCT FROM counted THEN
                 {_BUMP} RETURNING n INTO present;
-                PERFORM set_config('keyguard.changed', pg_current_xact_id()::text, true);
+                PERFORM set_config('keyguard.changed', counted, true);
                 PERFORM pg_notify('{CHANNEL}', present::text);
             END IF;
             RETURN NULL;
@@ -231,7 +234,8 @@ END
 $do$"""
 """Makes the function, in the schema where the revision is, whoever then changes a row and with what search path.
 
-It has its maker's rights, because whoever may change a user need not be allowed to write into Keyguard's tables.
+It has its maker's rights, because whoever may change a user need not be allowed to write into Keyguard's tables. One
+transaction may change the tables of several schemas, each of which has its revision.
 """
 
 
@@ -240,7 +244,7 @@ def _on_postgresql(users: UserTable | None) -> Triggers:
     owners, users_query = _OWNERS, None
     if users is not None:
         owners = _users(users, preparer.format_table(Owners(users).table), preparer.quote)
-        is_table = f"oid = to_regclass({_literal(owners.table)}) AND relkind IN ('r', 'p')"
+        is_table = f"oid = to_regclass({_literal(owners.table)}) AND relkind = 'r' AND {_has_no_parts('oid')}"
         users_query = f"SELECT relname FROM pg_class WHERE {is_table}"
     triggers: list[_Trigger] = []
     expected: list[str] = []
@@ -254,17 +258,24 @@ def _on_postgresql(users: UserTable | None) -> Triggers:
             )
             triggers.append(_Trigger(name=name, statements=statements, is_on_users=watched.is_users))
             arguments = f"decode('{digest.encode().hex()}00', 'hex')"
-            expected.append(
-                f"(tgrelid = to_regclass({_literal(watched.table)}) AND tgname = '{name}' AND tgargs = {arguments})"
-            )
+            is_ours = f"tgrelid = to_regclass({_literal(watched.table)}) AND tgname = '{name}' AND tgargs = {arguments}"
+            expected.append(f"({is_ours} AND {_has_no_parts('tgrelid')})" if watched.is_users else f"({is_ours})")
     return Triggers(
         function=[_FUNCTION],
         triggers=triggers,
         removal=["DROP FUNCTION IF EXISTS keyguard_changed() CASCADE"],
         name_column="tgname",
-        present=f"pg_trigger WHERE tgenabled = 'A' AND ({' OR '.join(expected)})",
+        present=(
+            "pg_trigger WHERE tgenabled = 'A' AND tgfoid = to_regprocedure('keyguard_changed()') "
+            f"AND ({' OR '.join(expected)})"
+        ),
         users_query=users_query,
     )
+
+
+def _has_no_parts(table: str) -> str:
+    """Tell, in SQL, that a table has no partitions and none inherits from it: their rows would come and go unseen."""
+    return f"NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = {table})"
 
 
 def _postgresql_events(watched: _Watched) -> Iterator[tuple[str, str]]:
