@@ -138,8 +138,10 @@ def connector(database: Database, url: str | URL | None) -> Connect | None:
     return lambda: connect(arguments, database.patience)
 
 
-seconds: Callable[[], float] = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-"""A time that only grows, also while the machine sleeps: after a long sleep no lease must be trusted."""
+seconds: Callable[[], float] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
+"""A time that only grows, on Linux also while the machine sleeps: after a long sleep no lease must be trusted."""
 
 
 class Listener:
