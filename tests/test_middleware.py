@@ -925,7 +925,7 @@ MISTAKES = [
         ({"recheck": wrong}, "recheck is a number of seconds above 0; not ")
         for wrong in (0, -1.5, True, None, "15", float("inf"), float("nan"))
     ),
-    ({"freshness": "strict", "max_staleness": 1}, "max_staleness lets a revoked key pass for some time"),
+    ({"freshness": "strict", "max_staleness": 1}, "max_staleness lets a revoked key pass for a while"),
     ({"exempt": ["/health"]}, "unexpected keyword argument 'exempt'"),
 ]
 

@@ -390,7 +390,7 @@ def _check_freshness(*, cache_size: object, freshness: object, max_staleness: ob
     if max_staleness is not None and not _is_positive(max_staleness):
         raise ConfigurationError(f"max_staleness is a number of seconds above 0, or None; not {max_staleness!r}")
     if max_staleness is not None and freshness == "strict":
-        raise ConfigurationError("max_staleness lets a revoked key pass for some time, and freshness='strict' never does")
+        raise ConfigurationError("max_staleness lets a revoked key pass for a while, and freshness='strict' never does")
     if not _is_positive(recheck):
         raise ConfigurationError(f"recheck is a number of seconds above 0; not {recheck!r}")
 
