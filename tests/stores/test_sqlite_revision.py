@@ -9,6 +9,7 @@ import threading
 from contextlib import asynccontextmanager, closing, contextmanager
 
 import pytest
+from sqlalchemy import URL
 
 from keyguard.errors import SchemaMismatch, StoreUnavailable
 from keyguard.model import Found, Owner
@@ -431,6 +432,26 @@ async def test_a_uri_leads_to_the_same_file(tmp_path, clock, database):
         other.execute("UPDATE keyguard_revision SET n = n + 1")
     assert store.token() not in {None, before}
     assert not store._database.is_stale()
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    "database", ["file:keys.db?uri=true", "/{folder}/keys.db", "keys#1?.db"], ids=["relative URI", "slashes", "odd"]
+)
+async def test_whatever_the_path_it_is_vouched_for(tmp_path, monkeypatch, database):
+    """A path that a URI would understand otherwise, and a URI of a relative path, lead to the same file as well."""
+    monkeypatch.chdir(tmp_path)
+    url = database.format(folder=tmp_path)
+    store = SQLStore(f"sqlite+aiosqlite:///{url}" if "uri" in url else URL.create("sqlite+aiosqlite", database=url))
+    await store.create_schema()
+    await store.open()
+    assert store.token() is not None
+    assert await store.find(["none"]) is None
+    (file,) = tmp_path.glob("*.db")
+    before = store.token()
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("UPDATE keyguard_revision SET n = n + 1")
+    assert store.token() not in {None, before}
     await store.close()
 
 

@@ -144,10 +144,11 @@ class File:
 
     def _uri(self) -> str:
         if not self._is_uri:
-            return f"file:{quote(self._path)}?mode=ro"
-        parts = urlsplit(self._name)
-        query = [each for each in parts.query.split("&") if each and not each.startswith("mode=")]
-        return parts._replace(query="&".join([*query, "mode=ro"])).geturl()
+            authority = "//" if self._path.startswith("//") else ""  # An empty one, before which none is taken from it.
+            return f"file:{authority}{quote(self._path)}?mode=ro"
+        place, _, query = self._name.partition("#")[0].partition("?")
+        others = [each for each in query.split("&") if each and not each.startswith("mode=")]
+        return f"{place}?{'&'.join([*others, 'mode=ro'])}"
 
 
 def is_in_memory(url: URL) -> bool:
