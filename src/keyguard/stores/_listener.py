@@ -265,7 +265,8 @@ class Listener:
     def _notified(self, connection: object, process: int, channel: str, payload: str) -> None:  # noqa: ARG002 asyncpg's signature.
         if payload == self.id:
             self._hears.set()
-        elif payload.isdecimal() and payload != str(self.lease.revision):
+        elif payload.isdecimal():
+            # A number that is known already may be another one: the revision was set back, and has come there again.
             self.lease = self.lease.stirred()
             self._stirred.set()
 
