@@ -42,11 +42,11 @@ class KeyReader:
 
     def find(self, lookups: Sequence[str]) -> Found | None:
         """Return the key whose lookup is among `lookups`. Raises `Busy`."""
-        if self._connection is None or self._file.stands_still:
-            raise Busy
-        if not self._lock.acquire(blocking=False):  # Another loop's thread has it.
+        if self._file.stands_still or not self._lock.acquire(blocking=False):  # Another loop's thread has it.
             raise Busy
         try:
+            if self._connection is None:
+                raise Busy
             rows = self._connection.execute(self._text(len(lookups)), lookups).fetchall()
         except sqlite3.Error as error:
             self._file.note_failure(error)
