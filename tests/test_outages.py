@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from keyguard import KeyGuard, lifecycle
 from keyguard.stores._asyncpg import APPLICATION
+from keyguard.stores._listener import Listener, connector, seconds
 from keyguard.stores.sql import SQLStore
 
 CLIENTS = 6
@@ -287,6 +288,32 @@ async def test_a_server_that_has_no_place_left(small_postgres):
                 await asyncio.sleep(5 * INTERVAL)
                 await load.all_get(503)
             await load.mends()
+
+
+async def test_a_listener_that_is_lost_while_it_is_tried(postgres, database, postgres_url):
+    """A connection that ends while it is seen whether it hears is made again at once: nothing keeps it from hearing."""
+    store = SQLStore(postgres_url)
+    await store.create_schema()
+    notified = []
+
+    async def notify(payload):
+        notified.append(payload)
+        if len(notified) == 1:
+            (pid,) = await asyncio.to_thread(postgres.backends, database, application=APPLICATION)
+            payload = f"SELECT pg_terminate_backend({pid})"
+        else:
+            payload = f"NOTIFY keyguard, '{payload}'"
+        await asyncio.to_thread(postgres.psql, payload, database)
+
+    listener = Listener(connector(store._database, None), notify, store._triggers)
+    listening = asyncio.create_task(listener.run())
+    with in_time() as has_time:
+        while listener.lease.token(seconds()) is None:
+            assert has_time()
+            await asyncio.sleep(0.02)
+    listening.cancel()
+    await asyncio.wait([listening])
+    await store.close()
 
 
 # --- uses cannot be written -----------------------------------------------------------------------------------------

@@ -272,7 +272,9 @@ class Listener:
 
     def _ended(self, connection: object) -> None:  # noqa: ARG002 asyncpg's signature.
         self.lease = self.lease.ended()
-        self._stirred.set()  # To ask over a connection that has ended fails at once.
+        # Nobody waits for it any longer: to ask over a connection that has ended fails at once.
+        self._stirred.set()
+        self._hears.set()
 
     async def _in_time(self, answer: Awaitable[_T]) -> _T:
         """Wait for an answer no longer than for a lease: later it would be worth nothing."""
