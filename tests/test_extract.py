@@ -160,6 +160,14 @@ def test_any_other_authorization_stays(value, foreign):
     assert not extraction.is_ambiguous
 
 
+def test_a_bearer_token_stays_where_nothing_is_stripped():
+    """Without stripping the header with the key is given back as it came."""
+    entry = (b"authorization", b"Bearer kg_1")
+    extraction = Sources(bearer=True, prefixes=PREFIXES, strip=False).extract([entry], b"")
+    assert found(extraction) == [(BEARER, b"kg_1")]
+    assert extraction.headers == [entry]
+
+
 def test_bearer_is_off_unless_it_is_asked_for():
     """Without bearer=True, what stands in Authorization is the app's whatever it is."""
     extraction = Sources(prefixes=PREFIXES).extract([(b"authorization", b"Bearer kg_1")], b"")

@@ -138,7 +138,7 @@ class Sources:
         foreign_token = False
         # The ASGI specification lets a server pass any iterable on. Hardly one passes anything but a list of tuples of
         # bytes, and then its entries are all alike.
-        if type(headers) is not list or (
+        if not isinstance(headers, list) or (
             headers and (type(headers[0]) is not tuple or type(headers[0][1]) is not bytes)
         ):
             headers = [(bytes(name), bytes(value)) for name, value in headers]
