@@ -341,6 +341,21 @@ async def test_a_table_that_gets_a_part_is_watched_no_more(postgres_url, prompt,
     assert "keyguard_users_update" in caplog.text
 
 
+async def test_a_column_that_takes_the_name_of_another_one_is_watched(postgres_url, prompt, caplog):
+    """The triggers follow a column that is renamed; where another one has its name, they are made anew for that."""
+    prompt("CREATE TABLE users (id integer, is_active boolean, is_superuser boolean)")
+    prompt("INSERT INTO users VALUES (1, true, false)")
+    store = SQLStore(postgres_url, users=UserTable("users", id_type=Integer()))
+    await store.create_schema()
+    prompt("ALTER TABLE users RENAME is_active TO was_active; ALTER TABLE users ADD is_active boolean")
+    await store.open()
+    assert "lacks the triggers keyguard_users_update, or" in caplog.text
+    await store.create_schema()
+    await store.close()
+    assert prompt.moves("UPDATE users SET is_active = true") == 1
+    assert prompt.moves("UPDATE users SET was_active = false") == 0
+
+
 async def test_users_are_counted_for_one_schema(postgres, database, prompt, caplog):
     """Of two stores in two schemas, with the same users, the one that was made later has the triggers on them."""
     prompt("CREATE TABLE users (id integer, is_active boolean, is_superuser boolean)")

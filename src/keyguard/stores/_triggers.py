@@ -128,6 +128,8 @@ class _Watched:
     unique: Sequence[str] = ()
     """The columns by which a row of a table of our own can take another one's place."""
     is_users: bool = False
+    names: Sequence[str] = ()
+    """The columns of a table of users, as they are called."""
 
 
 _KEYS = _Watched(
@@ -146,7 +148,8 @@ _OWNERS = _Watched(
 
 def _users(users: UserTable, table: str, quote: Callable[[str], str], *more: str | None) -> _Watched:
     columns = dict.fromkeys(name for name in (users.id, users.active, users.superuser, *more) if name is not None)
-    return _Watched(name="users", table=table, columns=[quote(name) for name in columns], is_users=True)
+    quoted = [quote(name) for name in columns]
+    return _Watched(name="users", table=table, columns=quoted, is_users=True, names=list(columns))
 
 
 def _preparer(dialect: Callable[..., Dialect]) -> IdentifierPreparer:
@@ -257,9 +260,7 @@ def _on_postgresql(users: UserTable | None) -> Triggers:
                 f"ALTER TABLE {watched.table} ENABLE ALWAYS TRIGGER {name}",
             )
             triggers.append(_Trigger(name=name, statements=statements, is_on_users=watched.is_users))
-            arguments = f"decode('{digest.encode().hex()}00', 'hex')"
-            is_ours = f"tgrelid = to_regclass({_literal(watched.table)}) AND tgname = '{name}' AND tgargs = {arguments}"
-            expected.append(f"({is_ours} AND {_has_no_parts('tgrelid')})" if watched.is_users else f"({is_ours})")
+            expected.append(_is_right(watched, name, digest))
     return Triggers(
         function=[_FUNCTION],
         triggers=triggers,
@@ -273,9 +274,33 @@ def _on_postgresql(users: UserTable | None) -> Triggers:
     )
 
 
+def _is_right(watched: _Watched, name: str, digest: str) -> str:
+    """Return the condition, in SQL, on which a row of `pg_trigger` is the trigger of that name."""
+    conditions = [
+        f"tgrelid = to_regclass({_literal(watched.table)})",
+        f"tgname = '{name}'",
+        f"tgargs = decode('{digest.encode().hex()}00', 'hex')",
+    ]
+    if watched.is_users:
+        conditions.append(_has_no_parts("tgrelid"))
+        if name.endswith("_update"):
+            conditions.append(_compares(watched.names))
+    return f"({' AND '.join(conditions)})"
+
+
 def _has_no_parts(table: str) -> str:
-    """Tell, in SQL, that a table has no partitions and none inherits from it: their rows would come and go unseen."""
+    """Tell, in SQL, that a table has no partitions and none inherits from it."""
     return f"NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = {table})"
+
+
+def _compares(columns: Sequence[str]) -> str:
+    """Tell, in SQL, that a trigger compares these columns: it would follow one that was given another name."""
+    return (
+        "(SELECT count(DISTINCT attnum) FROM pg_depend "
+        "JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid "
+        "WHERE classid = 'pg_trigger'::regclass AND objid = pg_trigger.oid AND refobjid = tgrelid "
+        f"AND attname IN ({', '.join(map(_literal, columns))})) = {len(columns)}"
+    )
 
 
 def _postgresql_events(watched: _Watched) -> Iterator[tuple[str, str]]:
