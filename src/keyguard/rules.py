@@ -40,11 +40,8 @@ class Rules:
         # Where the root is left out, a path that brings it all the same may be routed with it or without.
         self._never = (root_path,) if root_path and not root_in_path else ()
         base = root_path if root_in_path else ""
-        self._listed = (
-            (Requirement.EXEMPT, _by_kind(policy.exempt_rules, base)),
-            (Requirement.OPTIONAL, _by_kind(policy.optional_rules, base)),
-        )
-        self._any = _by_kind(policy.exempt_rules + policy.optional_rules, base)
+        self._exempt = _by_kind(policy.exempt_rules, base)
+        self._listed = _by_kind(policy.exempt_rules + policy.optional_rules, base)
 
     def requirement(
         self,
@@ -56,14 +53,10 @@ class Rules:
     ) -> Requirement:
         """Return what a request asks, from its scope as the server made it; `REQUIRED` unless all is as it must be."""
         kind = (type, method if type == "http" else None)
-        exact, subtrees = self._any.get(kind, _NOTHING)
-        if path not in exact and not path.startswith(subtrees):
-            return _REQUIRED  # The cheap test comes first: most requests end here.
-        for requirement, listed in self._listed:  # Exempt before optional.
-            exact, subtrees = listed.get(kind, _NOTHING)
-            if path in exact or path.startswith(subtrees):
-                return requirement if self._is_as_listed(path, raw_path, root_path) else Requirement.REQUIRED
-        return Requirement.REQUIRED
+        # The cheap test comes first: most requests end here.
+        if not _has(self._listed.get(kind), path) or not self._is_as_listed(path, raw_path, root_path):
+            return _REQUIRED
+        return Requirement.EXEMPT if _has(self._exempt.get(kind), path) else Requirement.OPTIONAL
 
     def _is_as_listed(self, path: str, raw_path: bytes | None, root_path: str) -> bool:
         return (
@@ -76,7 +69,10 @@ class Rules:
 
 _Kind = tuple[str, str | None]
 _Paths = tuple[frozenset[str], tuple[str, ...]]
-_NOTHING: _Paths = (frozenset(), ())
+
+
+def _has(paths: _Paths | None, path: str) -> bool:
+    return paths is not None and (path in paths[0] or path.startswith(paths[1]))
 
 
 def _by_kind(rules: tuple[PathRule, ...], base: str) -> dict[_Kind, _Paths]:
