@@ -59,6 +59,7 @@ _RENEW = """
 INSERT INTO keyguard_listener (id, revision, expires_at)
 VALUES ($1, -1, clock_timestamp() + $2 * interval '1 second')
 ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at
+RETURNING revision
 """
 
 _ACKNOWLEDGE = "UPDATE keyguard_listener SET revision = $2 WHERE id = $1"
@@ -237,7 +238,8 @@ class Listener:
     async def _renew(self, connection: Connection) -> float:
         """Renew the lease; return when that was."""
         sent = self._clock()
-        await self._in_time(connection.execute(_RENEW, self.id, self.lease.seconds))
+        row = await self._in_time(connection.fetchrow(_RENEW, self.id, self.lease.seconds))
+        self._acknowledged = row["revision"]
         row = await self._in_time(connection.fetchrow(self._look))
         if row is None or not row["counts"]:
             self.lease = self.lease.ended()
