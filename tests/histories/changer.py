@@ -150,7 +150,7 @@ class _PostgreSQL:
                 await self._connection.execute(numbered, value)
                 start = time.monotonic_ns()
                 await self._connection.execute("ROLLBACK" if how == "rolled back" else "COMMIT")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
             if self._connection is not None:
                 self._connection.terminate()
             return start, inf
