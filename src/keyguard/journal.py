@@ -93,8 +93,10 @@ class Journal:
 
     def _may_write(self) -> bool:
         now = self._clock()
-        self._allowance = min(self._burst, self._allowance + (now - self._last) * self._burst)
+        self._allowance += (now - self._last) * self._burst
         self._last = now
+        if self._allowance > self._burst:  # noqa: PLR1730 In half the time of `min`: a flood of junk comes by here.
+            self._allowance = self._burst
         if self._allowance < 1:
             self._left_out += 1
             return False

@@ -30,6 +30,7 @@ from keyguard.model import (
     Auth,
     Decision,
     Event,
+    IPAddress,
     Presented,
     Principal,
     Refused,
@@ -157,9 +158,10 @@ class KeyGuard(metaclass=ReportedAtStartup):
         scope["headers"] = presented.headers
         if presented.query_string != query_string:
             self._take_out_of_query(presented, scope)
-        access: Access | ASGIApp | None = self._recall(scope, requirement, presented, send)
+        address = client_address(scope.get("client"), presented.headers, trusted_hops=self._trusted_hops)
+        access: Access | ASGIApp | None = self._recall(scope, requirement, presented, address, send)
         if access is None:
-            access = await self._judge(scope, requirement, presented, send)
+            access = await self._judge(scope, requirement, presented, address, send)
         del presented, query_string  # No key stands in a frame while the app runs.
         if not isinstance(access, Access):
             await access(scope, receive, send)
@@ -227,12 +229,13 @@ class KeyGuard(metaclass=ReportedAtStartup):
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
 
-    def _recall(self, scope: Scope, requirement: Requirement, presented: Extraction, send: Send) -> Access | None:
+    def _recall(
+        self, scope: Scope, requirement: Requirement, presented: Extraction, address: IPAddress | None, send: Send
+    ) -> Access | None:
         """Let a request in by a key that was let in before. None where more has to be known: then judge it."""
         candidates = presented.candidates
         if requirement is _EXEMPT or presented.is_ambiguous or not candidates:
             return None
-        address = client_address(scope.get("client"), presented.headers, trusted_hops=self._trusted_hops)
         known = self._authenticator.recall(candidates[0].value, address)
         if known is None or known.allowed is None:
             return None
@@ -254,7 +257,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
         return access
 
     async def _judge(
-        self, scope: Scope, requirement: Requirement, presented: Extraction, send: Send
+        self, scope: Scope, requirement: Requirement, presented: Extraction, address: IPAddress | None, send: Send
     ) -> Access | ASGIApp:
         """Have a request judged; return how it was let in, or the answer to it."""
         outer = None if presented.candidates or presented.is_ambiguous else self._outer(scope)
@@ -262,7 +265,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
             scope["type"],
             scope.get("method"),
             scope["path"],
-            client_address(scope.get("client"), presented.headers, trusted_hops=self._trusted_hops),
+            address,
             presented.sources if outer is None else outer.sources,
             presented.from_query,
         )
@@ -270,9 +273,9 @@ class KeyGuard(metaclass=ReportedAtStartup):
         judged = await self._authenticator.authenticate(
             requirement,
             presented,
-            asked.address,
+            address,
             identify=None if identify is None else lambda: _answer_of(identify, scope),
-            gathered=None if outer is None else replace(outer.facts, address=asked.address, auto_login_user=None),
+            gathered=None if outer is None else replace(outer.facts, address=address, auto_login_user=None),
         )
         decision = judged.decision
         # What the layers outside say of the caller was for `identify` alone.
