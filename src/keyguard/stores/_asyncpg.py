@@ -14,8 +14,16 @@ __all__ = ["APPLICATION", "FAILURES", "LoopConnection", "connect"]
 
 asyncpg: Any = import_module("asyncpg")
 
-FAILURES: tuple[type[Exception], ...] = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
-"""What connecting and asking can end with; a `TimeoutError` is an `OSError`."""
+FAILURES: tuple[type[Exception], ...] = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
+"""What connecting and asking can end with; a `TimeoutError` is an `OSError`.
+
+The client's internal error comes from a connection that has read of its end, and has not been closed yet.
+"""
 
 APPLICATION = "keyguard listener"
 """What a connection that listens is called in `pg_stat_activity`."""
