@@ -105,9 +105,9 @@ def build(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def histories(session: nox.Session) -> None:
-    """Judge histories of 100,000 operations over several processes, on SQLite and on PostgreSQL."""
+    """Judge 100,000 operations over several processes, on SQLite and on PostgreSQL; run the state machines for long."""
     session.install("-e", ".[fastapi,migrations,postgres]", *group("test"))
-    arguments = session.posargs or ["tests/histories/test_histories.py"]
+    arguments = session.posargs or ["tests/histories/test_histories.py", "tests/histories/test_state_machine.py"]
     session.run("pytest", *arguments, env={"KEYGUARD_HISTORIES": "100000"})
 
 
