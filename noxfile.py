@@ -100,13 +100,8 @@ def build(session: nox.Session) -> None:
     (wheel,) = dist.glob("*.whl")
     session.install(f"{wheel}[fastapi,migrations,postgres]", *group("test"))
     session.install("--no-deps", "--force-reinstall", str(wheel))  # Its version may be one that is there already.
-    session.run(
-        *PYTEST,
-        *(
-            session.posargs
-            or ["tests/test_surface.py", "tests/stores/test_contract.py", "tests/stores/test_migrations.py"]
-        ),
-    )
+    usual = ["tests/test_surface.py", "tests/stores/test_contract.py", "tests/stores/test_migrations.py"]
+    session.run(*PYTEST, *(session.posargs or usual))
 
 
 @nox.session(default=False)
