@@ -199,6 +199,11 @@ class NeverOpen(MemoryStore):
         pass
 
 
+class NeverVouches(MemoryStore):
+    def token(self):
+        return None
+
+
 class NeverMoves(MemoryStore):
     def token(self):
         return 0
@@ -263,6 +268,7 @@ class SaysMaybe(MemoryStore):
         (TakesAnyOwner, KeyRegistryContract, "test_a_key_needs_an_owner"),
         (TakesAnyOwner, KeyRegistryContract, "test_ids_and_lookups_are_unique"),
         (MemoryStore, AppOwnersContract, "test_the_apps_owners_are_not_written"),
+        (NeverVouches, FreshnessContract, "test_reading_moves_nothing"),
         (NeverMoves, FreshnessContract, "test_the_token_moves_with_a_keys_state"),
         (NeverMoves, FreshnessContract, "test_the_token_moves_with_an_owners_state"),
         (MovesAlways, FreshnessContract, "test_reading_moves_nothing"),

@@ -27,6 +27,7 @@ from keyguard.errors import (
 )
 from keyguard.model import Owner
 from keyguard.settings import Keyring
+from keyguard.stores._vouchers import voucher_for
 from keyguard.stores.sql import SQLStore, UserTable
 from keyguard.testing import NOON, make_digest, make_record
 
@@ -819,3 +820,13 @@ async def test_the_time_may_be_any(path):
         )
         key = await store.get_key("two")
     assert (key.not_before, key.expires_at) == (first, last)
+
+
+async def test_where_nothing_can_vouch_changes_are_made_all_the_same(path):
+    """A database that Keyguard knows no triggers for has no token, and takes changes as any other."""
+    async with filled(path) as store:
+        store._voucher = voucher_for(store._database, None, None)
+        assert not store.is_exact
+        assert await store.revoke_key("one", NOON, "leaked")
+        assert store.token() is None
+        assert (await store.get_key("one")).revoked_at == NOON
