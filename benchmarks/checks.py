@@ -31,7 +31,7 @@ SLOW = 200e-6
 """Seconds for a request. Who is slower takes his turn behind all others, so that theirs lie within milliseconds of the
 bare framework's: whatever else the machine does lasts longer than that, and is the same for all of them."""
 
-UNCOUNTED = 25
+UNCOUNTED = 50
 """More than the lines that the `keyguard` logger may write at once."""
 
 
@@ -112,7 +112,7 @@ async def measure(
     taking_part: list[Contestant],
     *,
     seconds: float,
-    requests: int = 100,
+    requests: int = 300,
     rounds: int | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Run:
@@ -143,7 +143,7 @@ async def _turn(ready: Entered, requests: int, clock: Callable[[], float]) -> fl
     Those fill the processor's caches, and use up what the `keyguard` logger lets through in a second: under a flood of
     bad keys, hardly any request finds something left of that.
     """
-    uncounted, scopes = ready.scopes(UNCOUNTED), ready.scopes(requests)
+    uncounted, scopes = list(ready.scopes(UNCOUNTED)), list(ready.scopes(requests))
     gc.collect()
     gc.freeze()  # The collector goes on, but finds nothing to look at other than what this contestant leaves behind.
     await seconds_for(ready.app, uncounted)
