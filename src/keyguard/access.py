@@ -68,7 +68,7 @@ class Access(Asked):
 
     decision: Allowed | Anonymous
     brought: Known | None
-    """The genuine key that was presented, if it was let in by that or not."""
+    """The genuine key that was presented, whether the request was let in by it or not."""
     guard: Guard
     outgoing: Send
     """Where the app's answer goes; `nowhere` when the app has ended: a server's `send` may lead to the scope."""

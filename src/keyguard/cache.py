@@ -114,7 +114,7 @@ class Cache:
 
     def recall(self, presented: bytes) -> Known | None:
         """Return what is known of the key that was presented, if it may be used now."""
-        return self.get(blake2b(self._secret + presented, digest_size=_NAME_BYTES).digest())
+        return self.get(self.name(presented))
 
     def get(self, name: bytes) -> Known | None:
         """Return what is known of a key, if it may be used now."""

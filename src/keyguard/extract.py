@@ -146,7 +146,7 @@ class Sources:
             name, value = entry
             if not name.islower():
                 name = name.lower()
-                entry = (name, value)  # noqa: PLW2901 Likewise.
+                entry = (name, value)  # noqa: PLW2901 The same entry, as it should have come.
             if name == header:
                 value = value.strip(b" \t")
                 candidates.append(Candidate(_HEADER, value if value.isascii() else b""))
