@@ -42,7 +42,7 @@ from keyguard.rules import Rules
 from keyguard.settings import Policy
 from keyguard.sockets import OpenSocket
 
-__all__ = ["KeyGuard"]
+__all__ = ["Identify", "KeyGuard", "answer_of"]
 
 Identify = Callable[[Scope], Awaitable[Principal | None] | Principal | None]
 
@@ -120,13 +120,16 @@ class KeyGuard(metaclass=ReportedAtStartup):
         _check_freshness(cache_size=cache_size, freshness=freshness, max_staleness=max_staleness, recheck=recheck)
         _check_hooks(identify=identify, on_refused=on_refused, observer=observer)
         self.app = app
+        # What the guard goes by, for those who explain it; nobody changes it.
         self.store: KeyStore = store
-        self._policy = policy
-        self._sources = Sources(header=header, query=query, bearer=bearer, strip=strip, prefixes=store.keyring.prefixes)
-        self._rules = Rules(policy, root_path=root_path, root_in_path=root_in_path)
-        self._identify = identify
+        self.policy: Policy = policy
+        self.sources: Sources = Sources(
+            header=header, query=query, bearer=bearer, strip=strip, prefixes=store.keyring.prefixes
+        )
+        self.rules: Rules = Rules(policy, root_path=root_path, root_in_path=root_in_path)
+        self.identify: Identify | None = identify
         self._observer = observer
-        self._trusted_hops = trusted_hops
+        self.trusted_hops: int = trusted_hops
         self._journal = Journal()
         self._authenticator = Authenticator(
             store,
@@ -139,7 +142,8 @@ class KeyGuard(metaclass=ReportedAtStartup):
         )
         self._recheck = recheck
         self._answerer = Answerer(Challenge(header=header, query=query, bearer=bearer), on_refused)
-        self._root_path = root_path
+        self.root_path: str = root_path
+        self.clock: Clock = clock
         self._warned_of_root = False
         self._announced = False
 
@@ -152,13 +156,13 @@ class KeyGuard(metaclass=ReportedAtStartup):
             self._announce()
         # An own list of headers first: a server may go on appending trailer fields to the one that it passed.
         query_string = scope.get("query_string") or b""
-        presented = self._sources.extract(scope["headers"], query_string)
+        presented = self.sources.extract(scope["headers"], query_string)
         requirement = self._requirement(scope)
         # Out of the server's own scope: its access log reads that when the answer is sent.
         scope["headers"] = presented.headers
         if presented.query_string != query_string:
             self._take_out_of_query(presented, scope)
-        address = client_address(scope.get("client"), presented.headers, trusted_hops=self._trusted_hops)
+        address = client_address(scope.get("client"), presented.headers, trusted_hops=self.trusted_hops)
         access: Access | ASGIApp | None = self._recall(scope, requirement, presented, address, send)
         if access is None:
             access = await self._judge(scope, requirement, presented, address, send)
@@ -206,18 +210,18 @@ class KeyGuard(metaclass=ReportedAtStartup):
         if self._announced:
             return
         self._announced = True
-        if self._policy.excuses_keyless:
-            mode = "skip_auth" if self._policy.skip_auth else "auto_login without auto_login_needs_key"
+        if self.policy.excuses_keyless:
+            mode = "skip_auth" if self.policy.skip_auth else "auto_login without auto_login_needs_key"
             logger.warning(
                 "%s is on: ANYONE who can reach this port acts as the user %r, without a key",
                 mode,
-                self._policy.auto_login_user,
+                self.policy.auto_login_user,
             )
-        if self._sources.query is not None:
+        if self.sources.query is not None:
             logger.warning(
                 "keys are accepted in the query parameter %r; what stands in front of this server "
                 "(proxies, load balancers) may log them; query=None ends that",
-                self._sources.query,
+                self.sources.query,
             )
 
     async def _answer_instead(
@@ -269,12 +273,12 @@ class KeyGuard(metaclass=ReportedAtStartup):
             presented.sources if outer is None else outer.sources,
             presented.from_query,
         )
-        identify = self._identify
+        identify = self.identify
         judged = await self._authenticator.authenticate(
             requirement,
             presented,
             address,
-            identify=None if identify is None else lambda: _answer_of(identify, scope),
+            identify=None if identify is None else lambda: answer_of(identify, scope),
             gathered=None if outer is None else replace(outer.facts, address=address, auto_login_user=None),
         )
         decision = judged.decision
@@ -306,7 +310,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
 
     def _requirement(self, scope: Scope) -> Requirement:
         root_path = scope.get("root_path") or ""
-        if root_path != self._root_path and not self._warned_of_root:
+        if root_path != self.root_path and not self._warned_of_root:
             self._warned_of_root = True
             logger.warning(
                 "requests come with root_path=%s, so that no path is exempt or optional; if that is right, declare it: "
@@ -314,7 +318,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
                 ascii(root_path),
                 ascii(root_path),
             )
-        return self._rules.requirement(
+        return self.rules.requirement(
             scope["type"], scope.get("method"), scope["path"], scope.get("raw_path"), root_path
         )
 
@@ -410,6 +414,7 @@ def _check_hooks(**hooks: object) -> None:
         raise ConfigurationError("observer is a plain function, not an async one: nothing waits for it")
 
 
-async def _answer_of(identify: Identify, scope: Scope) -> Principal | None:
+async def answer_of(identify: Identify, scope: Scope) -> Principal | None:
+    """Ask the app's own sign-in, async or not."""
     answer = identify(scope)
     return await answer if inspect.isawaitable(answer) else answer
