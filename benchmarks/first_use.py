@@ -67,7 +67,7 @@ async def filled_store(path: Path, keys: int) -> AsyncIterator[SQLStore]:
 @contextmanager
 def ways_of(store: SQLStore) -> Iterator[dict[str, Way]]:
     """Return the ways to a key's row, by name."""
-    database, statement = store._database, store._find  # noqa: SLF001 To compare with the ways that it does not take.
+    database, statement = store._database, store._keys.by_lookup  # noqa: SLF001 To compare with the ways not taken.
     file = database.file
     if file is None:
         raise AssertionError("the store is in a file")

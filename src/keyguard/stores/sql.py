@@ -11,30 +11,25 @@ from typing import Any, TypeVar
 
 from sqlalchemy import (
     URL,
-    ColumnElement,
     Connection,
-    Insert,
     MetaData,
     Row,
     Select,
     Table,
-    Update,
-    bindparam,
-    false,
     insert,
     select,
-    true,
     update,
 )
-from sqlalchemy.exc import IntegrityError
 
 from keyguard.errors import Conflict, NotFound, NotSupported, StoreUnavailable
 from keyguard.loops import Places
 from keyguard.model import Found, KeyRecord, Owner, Usage
 from keyguard.settings import Keyring
+from keyguard.stores._changes import Change, execute
 from keyguard.stores._database import Database
+from keyguard.stores._keys import Keys
 from keyguard.stores._owners import OWN_OWNERS, Owners, UserTable, owner_of
-from keyguard.stores._rows import found_in, record_of, values_of
+from keyguard.stores._rows import found_in, record_of
 from keyguard.stores._schema import Schema
 from keyguard.stores._sqlite_reader import Busy, KeyReader
 from keyguard.stores._tables import Tables
@@ -46,8 +41,6 @@ from keyguard.stores._vouchers import voucher_for
 __all__ = ["SQLStore", "UserTable"]
 
 _T = TypeVar("_T")
-_Work = Callable[[Connection], _T]
-"""What is done in one transaction."""
 
 
 class SQLStore:
@@ -84,8 +77,8 @@ class SQLStore:
         self.concurrency: int = self._database.concurrency
         self._alone = Places(1)
         self._schema = Schema.build(users.key_type if users else None)
-        self._keys = self._schema.keys
         self._owners = Owners(users or OWN_OWNERS)
+        self._keys = Keys(self._schema, self._owners)
         self._triggers = triggers_for(self._database.backend, users)
         self._tables = Tables(
             self._schema,
@@ -95,13 +88,8 @@ class SQLStore:
             pepper_checks=keyring.pepper_checks,
         )
         self._voucher = voucher_for(self._database, self._triggers, listen_url)
-        self._find = (
-            select(self._keys, *self._owners.columns)
-            .join_from(self._keys, self._owners.table, self._keys.c.owner_id == self._owners.id)
-            .where(self._keys.c.lookup.in_(bindparam("lookups", expanding=True)))
-        )
         file, dialect = self._database.file, self._database.engine.dialect
-        self._reader = KeyReader(file, self._find, dialect) if file is not None else None
+        self._reader = KeyReader(file, self._keys.by_lookup, dialect) if file is not None else None
 
     @property
     def metadata(self) -> MetaData:
@@ -192,7 +180,7 @@ class SQLStore:
         if self._reader is not None:
             with suppress(Busy):
                 return self._reader.find(lookups)
-        rows = await self._database.read(self._find, {"lookups": list(lookups)})
+        rows = await self._database.read(self._keys.by_lookup, {"lookups": list(lookups)})
         return found_in(rows[0]) if rows else None
 
     async def find_owner(self, name: str) -> Owner | None:
@@ -204,13 +192,9 @@ class SQLStore:
 
     async def upgrade(self, key_id: str, *, verifier: str, new_lookup: str, new_verifier: str) -> bool:
         """Replace a key's digests, if its verifier still is `verifier`; tell whether that was done."""
-        statement = (
-            update(self._keys)
-            .where(self._keys.c.id == key_id, self._keys.c.verifier == verifier)
-            .values(lookup=new_lookup, verifier=new_verifier)
-        )
+        upgrading = self._keys.upgrading(key_id, verifier=verifier, new_lookup=new_lookup, new_verifier=new_verifier)
         try:
-            return await self._write(lambda connection: _change(connection, statement) == 1)
+            return await self._write(upgrading)
         except Conflict:
             return False
 
@@ -228,7 +212,7 @@ class SQLStore:
             "created_at": created_at,
         }
         statement = insert(self._own_owners()).values(values)
-        await self._write(lambda connection: _change(connection, statement))
+        await self._write(lambda connection: execute(connection, statement))
 
     async def get_owner(self, owner_id: str) -> Owner | None:
         """Return the owner with that id."""
@@ -259,7 +243,7 @@ class SQLStore:
         """Replace the owner's password verifier; None takes it away."""
         await self._write(self._updating_owner(owner_id, password=password))
 
-    def _updating_owner(self, owner_id: str, **values: object) -> _Work[None]:
+    def _updating_owner(self, owner_id: str, **values: object) -> Change[None]:
         """Return what changes an owner. Raises `NotFound`, here or there, if there is no such one."""
         owners = self._own_owners()
         check_storable(values.values())
@@ -268,7 +252,7 @@ class SQLStore:
         statement = update(owners).where(owners.c.id == owner_id).values(values)
 
         def change(connection: Connection) -> None:
-            if not _change(connection, statement):
+            if not execute(connection, statement):
                 raise NotFound("there is no owner with that id")
 
         return change
@@ -282,82 +266,32 @@ class SQLStore:
 
     async def add_key(self, record: KeyRecord) -> None:
         """Add a key. Raises `NotFound` if there is no such owner and `Conflict` if the id or the lookup is taken."""
-        await self._write(self._adding(record))
+        await self._write(self._keys.adding(record))
 
     async def get_key(self, key_id: str) -> KeyRecord | None:
         """Return the key with that id, in whatever state."""
-        if not is_storable(key_id):
-            return None
-        rows = await self._read(select(self._keys).where(self._keys.c.id == key_id))
+        rows = await self._read(self._keys.by_id(key_id))
         return record_of(rows[0]) if rows else None
 
     async def list_keys(self, owner_id: str | None = None) -> list[KeyRecord]:
         """Return the keys of one owner or of all, the newest first, revoked ones included."""
-        statement = select(self._keys).order_by(self._keys.c.created_at.desc(), self._keys.c.id.desc())
-        if owner_id is not None:
-            value = self._owners.id_from(owner_id)
-            statement = statement.where(false() if value is None else self._keys.c.owner_id == value)
-        return [record_of(row) for row in await self._read(statement)]
+        return list(map(record_of, await self._read(self._keys.listing(owner_id))))
 
     async def rename_key(self, key_id: str, name: str) -> None:
         """Change a key's name."""
-        await self._write(self._updating(key_id, name=name))
+        await self._write(self._keys.renaming(key_id, name))
 
     async def set_key_disabled(self, key_id: str, at: datetime | None) -> None:
         """Disable a key as of `at`, or enable it with None. Of a disabled key the first time stays."""
-        condition = true() if at is None else self._keys.c.disabled_at.is_(None)
-        await self._write_and_tell(self._updating(key_id, condition, disabled_at=at))
+        await self._write_and_tell(self._keys.disabling(key_id, at))
 
     async def revoke_key(self, key_id: str, at: datetime, reason: str) -> bool:
         """Revoke a key for good; tell whether this call did it. Of a revoked key the first time and reason stay."""
-        is_good = self._keys.c.revoked_at.is_(None)
-        return await self._write_and_tell(self._updating(key_id, is_good, revoked_at=at, revoked_reason=reason))
+        return await self._write_and_tell(self._keys.revoking(key_id, at, reason))
 
     async def rotate_key(self, old: KeyRecord, new: KeyRecord, *, until: datetime | None) -> bool:
         """Add `new` and end `old`, both or nothing; tell whether it was done."""
-        columns = self._keys.c
-        is_as_read = columns.revoked_at.is_(None), columns.expires_at.is_not_distinct_from(old.expires_at)
-        end = {"revoked_at": new.created_at, "revoked_reason": "rotated"} if until is None else {"expires_at": until}
-        ending, adding = self._updating(old.id, *is_as_read, **end), self._adding(new)
-
-        def rotate(connection: Connection) -> bool:
-            if not ending(connection):
-                return False
-            adding(connection)
-            return True
-
-        return await self._write_and_tell(rotate)
-
-    def _adding(self, record: KeyRecord) -> _Work[None]:
-        values = values_of(record)
-        check_storable(values.values())
-
-        def add(connection: Connection) -> None:
-            if connection.execute(self._owners.by_id(record.owner_id)).first() is None:
-                raise NotFound("there is no owner with that id")
-            owner_id = self._owners.id_from(record.owner_id)
-            _change(connection, insert(self._keys).values(values | {"owner_id": owner_id}))
-
-        return add
-
-    def _updating(self, key_id: str, *conditions: ColumnElement[bool], **values: object) -> _Work[bool]:
-        """Return what changes a key on the conditions, and tells whether they held.
-
-        Raises `NotFound`, here or there, if there is no such key.
-        """
-        check_storable(values.values())
-        if not is_storable(key_id):
-            raise NotFound("there is no key with that id")
-        statement = update(self._keys).where(self._keys.c.id == key_id, *conditions).values(values)
-
-        def change(connection: Connection) -> bool:
-            if _change(connection, statement):
-                return True
-            if connection.execute(select(self._keys.c.id).where(self._keys.c.id == key_id)).first() is None:
-                raise NotFound("there is no key with that id")
-            return False
-
-        return change
+        return await self._write_and_tell(self._keys.rotating(old, new, until))
 
     # --- uses ---
 
@@ -380,15 +314,15 @@ class SQLStore:
         await self._ready()
         return await self._database.read(statement, parameters)
 
-    async def _write_and_tell(self, change: _Work[_T]) -> _T:
+    async def _write_and_tell(self, change: Change[_T]) -> _T:
         """Change what a check reads; return when every check sees it, also if somebody else has just done the same."""
         return await self._written(change, self._voucher.change)
 
-    async def _write(self, change: _Work[_T]) -> _T:
+    async def _write(self, change: Change[_T]) -> _T:
         """Change what nobody who remembers a key has to hear of: new rows, names, digests, passwords, counts."""
         return await self._written(change, self._database.change)
 
-    async def _written(self, change: _Work[_T], make: Callable[[_Work[_T]], Awaitable[_T]]) -> _T:
+    async def _written(self, change: Change[_T], make: Callable[[Change[_T]], Awaitable[_T]]) -> _T:
         await self._ready()
         result = await make(change)
         if self._database.is_stale():
@@ -398,11 +332,3 @@ class SQLStore:
     async def _ready(self) -> None:
         if not self.is_open or self._database.is_stale():
             await self.open()
-
-
-def _change(connection: Connection, statement: Insert | Update) -> int:
-    """Execute `statement` and return how many rows it touched. Raises `Conflict` where something unique is taken."""
-    try:
-        return connection.execute(statement).rowcount
-    except IntegrityError:
-        raise Conflict("that id, name or lookup is taken already") from None
