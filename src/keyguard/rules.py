@@ -37,6 +37,7 @@ class Rules:
             )
         require_bool("root_in_path", root_in_path)
         self._root = root_path
+        self.root_in_path: bool = root_in_path
         # Where the root is left out, a path that brings it all the same may be routed with it or without.
         self._never = (root_path,) if root_path and not root_in_path else ()
         base = root_path if root_in_path else ""
