@@ -1,0 +1,120 @@
+"""What a command has in its hand: what the options say, the store that they name, and ways to print and to ask."""
+
+import getpass
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from keyguard.cli import _asking
+from keyguard.cli._environment import keyring_of
+from keyguard.cli._failures import ExitCode, Failed
+from keyguard.cli._output import Output
+from keyguard.stores.sql import SQLStore
+
+__all__ = ["Invocation", "Options"]
+
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options that every command knows, or that stand before it."""
+
+    database: str | None = None
+    store: str | None = None
+    as_json: bool = False
+    verbose: bool = False
+
+    def over(self, others: "Options") -> "Options":
+        """Return these options, and of `others` what these do not say."""
+        return Options(
+            database=self.database or others.database,
+            store=self.store or others.store,
+            as_json=self.as_json or others.as_json,
+            verbose=self.verbose or others.verbose,
+        )
+
+
+class Invocation:
+    """One run of one command."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.as_json = options.as_json
+        """Print one JSON document, and no table."""
+        self.output = Output()
+
+    @property
+    def actor(self) -> str:
+        """Who is asking, as the audit log names them: the user of this machine."""
+        try:
+            return f"cli:{getpass.getuser()}"
+        except (KeyError, ImportError, OSError):  # In a container a user need not have a name.
+            return f"cli:{os.getuid()}"
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator[SQLStore]:
+        """Give the store, open, and close it in the end."""
+        store = self.store()
+        try:
+            await store.open()
+            yield store
+        finally:
+            await store.close()
+
+    def store(self, *, new: bool = False) -> SQLStore:
+        """Return the store that options and environment name, not open yet.
+
+        Raises `Failed` if they name none, and if its file is not there, unless it is to be a `new` one.
+        """
+        url = self._url()
+        if url.get_backend_name() == "sqlite":
+            _check_file(url, new=new)
+        keyring = keyring_of(os.environ)
+        try:
+            return SQLStore(url, keyring=keyring, listen_url=os.environ.get("KEYGUARD_LISTEN_URL"))
+        except ModuleNotFoundError as error:
+            how = 'pip install "keyguard-asgi[postgres]"' if error.name == "asyncpg" else "install it"
+            raise Failed(f"this database needs the module {error.name}, which is not there: {how}") from None
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask for a yes, unless it was given as ``--yes``; `question` names what will be hit.
+
+        Raises `Failed` if the answer is another one, or if there is nobody to ask.
+        """
+        _asking.confirm(self.output, question, yes=yes)
+
+    def read_secret(self, what: str, *, twice: bool = False) -> str:
+        """Return a secret: typed unseen at a terminal, otherwise all of standard input but its last line's end."""
+        return _asking.read_secret(what, twice=twice)
+
+    def _url(self) -> URL:
+        text = self.options.database or os.environ.get("KEYGUARD_DATABASE_URL")
+        if not text:
+            raise Failed(
+                "which database? Say --database URL or set KEYGUARD_DATABASE_URL, for instance to sqlite:///keys.db"
+            )
+        try:
+            url = make_url(text)
+        except (ArgumentError, ValueError):  # Their messages may quote a password.
+            raise Failed("that is no URL of a database; one looks like sqlite:///keys.db or postgresql://…") from None
+        return url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
+
+
+def _check_file(url: URL, *, new: bool) -> None:
+    if url.database in {None, "", ":memory:"}:
+        raise Failed("a database in memory would end with this command: name a file, such as sqlite:///keys.db")
+    if url.query.get("uri"):
+        return
+    path = Path(str(url.database))
+    if not path.parent.is_dir():
+        raise Failed(f"there is no directory {path.parent}", ExitCode.UNREACHABLE)
+    if not (new or path.exists()):
+        raise Failed(
+            f"there is no database {path}: `keyguard init` makes it, if that is the right place", ExitCode.UNREACHABLE
+        )
