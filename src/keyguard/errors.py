@@ -5,12 +5,14 @@
     KeyguardError                  never raised itself; catch it to catch all of them
     ├── ConfigurationError         an argument cannot be right (also a ValueError)
     ├── InvalidKey                 a text is not a key (also a ValueError)
+    ├── CannotOpen                 a sealed credential does not open: it was changed, or belongs elsewhere
     ├── NotFound                   no key or owner has that id or name (also a LookupError)
     ├── Conflict                   that id or name is taken, or a key's state does not allow it
     ├── NotSupported               this store cannot do that
     ├── StartRefused               the store and the program do not belong together
     │   ├── SchemaMismatch         the tables are missing, or of another version
-    │   └── WrongPepper            the keys were made under a pepper that was not given
+    │   ├── WrongPepper            the keys were made under a pepper that was not given
+    │   └── WrongSecret            the vault was sealed with a secret key that was not given
     └── StoreUnavailable           the store cannot answer now: 503, never a pass
         └── Overloaded             too many wait already: 503 at once
 
@@ -28,6 +30,10 @@ class ConfigurationError(KeyguardError, ValueError):
 
 class InvalidKey(KeyguardError, ValueError):
     """A text is not a key. The message never quotes the text."""
+
+
+class CannotOpen(KeyguardError):
+    """A sealed credential does not open: it was changed, or was copied from another owner or name."""
 
 
 class NotFound(KeyguardError, LookupError):
@@ -52,6 +58,10 @@ class SchemaMismatch(StartRefused):
 
 class WrongPepper(StartRefused):
     """The store's keys were made under a pepper that is not among those given."""
+
+
+class WrongSecret(StartRefused):
+    """The vault's credentials were sealed with a secret key that is not among those given."""
 
 
 class StoreUnavailable(KeyguardError):

@@ -5,14 +5,15 @@ request meets them: a `Requirement` (what the path asks), `Facts` (what is known
 (`Allowed`, `Anonymous` or `Refused`), and what the app then finds in its scope (`Principal`, `Auth`).
 """
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from keyguard.errors import ConfigurationError
 
@@ -21,7 +22,10 @@ __all__ = [
     "Allowed",
     "Anonymous",
     "AnonymousUser",
+    "AuditEvent",
+    "AuditKind",
     "Auth",
+    "Credential",
     "Decision",
     "Event",
     "Facts",
@@ -29,7 +33,9 @@ __all__ = [
     "IPAddress",
     "IPNetwork",
     "KeyRecord",
+    "KeyState",
     "Need",
+    "NewOwner",
     "Owner",
     "Presented",
     "Principal",
@@ -42,6 +48,7 @@ __all__ = [
     "Usage",
     "Verdict",
     "check_scope",
+    "revoked_key",
 ]
 
 IPAddress = IPv4Address | IPv6Address
@@ -85,6 +92,27 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewOwner:
+    """An owner who is to be added; `password` is a verifier, not a password."""
+
+    owner: Owner
+    created_at: datetime
+    password: str | None = field(default=None, repr=False)
+
+
+class KeyState(Enum):
+    """What a key is at a moment, in one word. The first that applies, from the top, is the one."""
+
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    DISABLED = "disabled"
+    NOT_YET_VALID = "not yet valid"
+    GRACE = "grace"
+    """Another key has taken its place, and it is still good, until it expires."""
+    ACTIVE = "active"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
     """A key as the store keeps it: everything but the secret.
 
@@ -109,6 +137,34 @@ class KeyRecord:
     disabled_at: datetime | None = None
     revoked_at: datetime | None = None
     revoked_reason: str = ""
+    rotated_at: datetime | None = None
+    """When another key took its place: it has no second successor."""
+    rotated_from: str | None = None
+    """The id of the key whose place this one took."""
+    metadata_json: str = "{}"
+    """What the app notes about the key, as it is stored: a text, because records are shared and never change."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the app notes about the key: a JSON object, and a copy that is the caller's."""
+        return cast("dict[str, Any]", json.loads(self.metadata_json))
+
+    def state(self, now: datetime) -> KeyState:
+        """Return what the key is at that moment; whether its owner is active is not asked."""
+        if self.revoked_at is not None:
+            return KeyState.REVOKED
+        if self.expires_at is not None and self.expires_at <= now:
+            return KeyState.EXPIRED
+        if self.disabled_at is not None:
+            return KeyState.DISABLED
+        if self.not_before is not None and now < self.not_before:
+            return KeyState.NOT_YET_VALID
+        return KeyState.ACTIVE if self.rotated_at is None else KeyState.GRACE
+
+    @property
+    def revoked_by_rotation(self) -> bool:
+        """Tell whether it was revoked because another key has taken its place, and for no other reason."""
+        return self.revoked_at is not None and self.rotated_at is not None and self.revoked_reason == "rotated"
 
     @property
     def hint(self) -> str:
@@ -134,6 +190,72 @@ class Usage:
     total: int
     last_used_at: datetime | None = None
     last_used_address: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A third party's credential that the app keeps for an owner, sealed: `keyguard.vault` opens it."""
+
+    owner_id: str
+    name: str
+    """What the app looks it up by, such as ``OPENAI_API_KEY``: one of that name for each owner."""
+    sealed: str = field(repr=False)
+    sealed_with: str = field(repr=False)
+    """The check value of the secret key that sealed it, which says nothing about that key."""
+    created_at: datetime
+    updated_at: datetime
+    metadata_json: str = "{}"
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the app notes about it, in plain text: a JSON object, and a copy that is the caller's."""
+        return cast("dict[str, Any]", json.loads(self.metadata_json))
+
+
+class AuditKind(Enum):
+    """What was done: the kind of an audit event."""
+
+    KEY_ISSUED = "key.issued"
+    KEY_ADOPTED = "key.adopted"
+    KEY_IMPORTED = "key.imported"
+    KEY_RENAMED = "key.renamed"
+    KEY_DISABLED = "key.disabled"
+    KEY_ENABLED = "key.enabled"
+    KEY_REVOKED = "key.revoked"
+    KEY_ROTATED = "key.rotated"
+    KEY_GRACE_ENDED = "key.grace_ended"
+    KEY_PURGED = "key.purged"
+    OWNER_ADDED = "owner.added"
+    OWNER_IMPORTED = "owner.imported"
+    OWNER_ACTIVATED = "owner.activated"
+    OWNER_DEACTIVATED = "owner.deactivated"
+    OWNER_MADE_SUPERUSER = "owner.made_superuser"
+    OWNER_MADE_ORDINARY = "owner.made_ordinary"
+    OWNER_PASSWORD_SET = "owner.password_set"
+    OWNER_PASSWORD_REMOVED = "owner.password_removed"
+    CREDENTIAL_STORED = "credential.stored"
+    CREDENTIAL_IMPORTED = "credential.imported"
+    CREDENTIAL_REMOVED = "credential.removed"
+    CREDENTIALS_RESEALED = "credential.resealed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEvent:
+    """One change of a key, an owner or a credential, as it stands in the audit log: who did what, to what, and when.
+
+    `actor` is whoever asked for it, as the app names them (an owner's id, ``cli:root``), empty where nobody said.
+    `detail` is a JSON object of texts, numbers and lists; there is never a secret in it. `id` grows with each event of
+    a store; it is 0 until the event is stored.
+    """
+
+    at: datetime
+    kind: AuditKind
+    actor: str = ""
+    key_id: str | None = None
+    owner_id: str | None = None
+    """Whose key, or which owner. Where it is left out for a key, the store fills it in."""
+    detail: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
+    id: int = 0
 
 
 # --- who a caller is --------------------------------------------------------------------------------------------
@@ -363,13 +485,14 @@ class Allowed:
     """The request passes, as somebody.
 
     `key` is the key that it passes by, None under any other rule; `noted` what was wrong with a key that it passes
-    without.
+    without, and `noted_key` that key, if it is a genuine one.
     """
 
     rule: Rule
     principal: Principal
     key: KeyRecord | None = None
     noted: Reason | None = None
+    noted_key: KeyRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -381,7 +504,7 @@ class Anonymous:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """The request does not pass. `key` is the genuine key that was found bad, None under any other rule."""
+    """The request does not pass. `key` is the genuine key that came with it, None where there was none."""
 
     rule: Rule
     reason: Reason
@@ -389,6 +512,14 @@ class Refused:
 
 
 Decision = Allowed | Anonymous | Refused
+
+
+def revoked_key(decision: Decision) -> KeyRecord | None:
+    """Return the key that a request brought after it had been revoked, None of any other request."""
+    if isinstance(decision, Anonymous):
+        return None
+    key = decision.key if isinstance(decision, Refused) else decision.noted_key
+    return key if key is not None and key.revoked_at is not None else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -413,3 +544,11 @@ class Event:
     path: str
     address: IPAddress | None
     sources: tuple[Source, ...]
+
+    @property
+    def revoked_key(self) -> KeyRecord | None:
+        """The key that was presented after it had been revoked, None of any other request: to build an alarm on.
+
+        Whether the request was refused, as it is unless SKIP_AUTH lets everybody pass, makes no difference.
+        """
+        return revoked_key(self.decision)

@@ -1,4 +1,4 @@
-"""What Keyguard asks of the world, as Protocols: a store for keys, owners and uses, a clock, an observer.
+"""What Keyguard asks of the world, as Protocols: stores of keys, credentials and audit events, a clock, an observer.
 
 Each method's docstring is its promise. `keyguard.testing` has the suites that hold a store to them.
 
@@ -10,10 +10,21 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
-from keyguard.model import Event, Found, KeyRecord, Owner, Usage
+from keyguard.model import AuditEvent, AuditKind, Credential, Event, Found, KeyRecord, KeyState, NewOwner, Owner, Usage
 from keyguard.settings import Hasher, Keyring
 
-__all__ = ["Clock", "Freshness", "Hasher", "KeyRegistry", "KeyStore", "Observer", "UsageStore"]
+__all__ = [
+    "AuditLog",
+    "Clock",
+    "CredentialStore",
+    "Freshness",
+    "Hasher",
+    "ImportStore",
+    "KeyRegistry",
+    "KeyStore",
+    "Observer",
+    "UsageStore",
+]
 
 
 class Clock(Protocol):
@@ -135,7 +146,29 @@ class UsageStore(Protocol):
         ...
 
 
-class KeyRegistry(KeyStore, Protocol):
+@runtime_checkable
+class AuditLog(Protocol):
+    """Where stands who changed what, and when."""
+
+    async def list_events(
+        self,
+        *,
+        key_id: str | None = None,
+        owner_id: str | None = None,
+        kinds: Collection[AuditKind] | None = None,
+        since: datetime | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> list[AuditEvent]:
+        """Return the events that fit all that is given, the newest first.
+
+        `since` is the earliest time, `before` an event's `id` (for the next page), `limit` how many at most. An event
+        stays when its key or owner is gone.
+        """
+        ...
+
+
+class KeyRegistry(KeyStore, AuditLog, Protocol):
     """What issuing and administering keys asks of a store, beyond what a check does.
 
     Each method is one transaction: when it returns, the change is durable and every later `find` of every process sees
@@ -143,11 +176,22 @@ class KeyRegistry(KeyStore, Protocol):
     A method that changes a key or owner raises `NotFound` if there is none with that id. Where owners live in the app's
     own table, the methods that write owners raise `NotSupported`.
 
+    `events` are written in the same transaction, and only if something was changed: where a method tells whether it did
+    what it was asked for, no is the answer to what is as it should be already. An event of a key without an `owner_id`
+    gets that of the key's owner.
+
     A text with a NUL character or a surrogate, which JSON can bring and no database takes, is no id and no name: asked
     for it is not there, and to write it raises `ConfigurationError`.
     """
 
-    async def add_owner(self, owner: Owner, *, created_at: datetime, password: str | None = None) -> None:
+    async def add_owner(
+        self,
+        owner: Owner,
+        *,
+        created_at: datetime,
+        password: str | None = None,
+        events: Sequence[AuditEvent] = (),
+    ) -> None:
         """Add an owner; `password` is a verifier, not a password. Raises `Conflict` if the id or the name is taken."""
         ...
 
@@ -159,23 +203,27 @@ class KeyRegistry(KeyStore, Protocol):
         """Return all owners, by name."""
         ...
 
-    async def set_owner_active(self, owner_id: str, *, active: bool) -> None:
-        """Activate or deactivate an owner, and with it all of its keys."""
+    async def set_owner_active(self, owner_id: str, *, active: bool, events: Sequence[AuditEvent] = ()) -> bool:
+        """Activate or deactivate an owner, and with it all of its keys; tell whether this call did it."""
         ...
 
-    async def set_owner_superuser(self, owner_id: str, *, superuser: bool) -> None:
-        """Give or take superuser rights."""
+    async def set_owner_superuser(self, owner_id: str, *, superuser: bool, events: Sequence[AuditEvent] = ()) -> bool:
+        """Give or take superuser rights; tell whether this call did it."""
         ...
 
     async def get_password(self, owner_id: str) -> str | None:
         """Return the owner's password verifier, None where there is no such owner or no password."""
         ...
 
-    async def set_password(self, owner_id: str, password: str | None) -> None:
+    async def set_password(self, owner_id: str, password: str | None, *, events: Sequence[AuditEvent] = ()) -> None:
         """Replace the owner's password verifier; None takes it away."""
         ...
 
-    async def add_key(self, record: KeyRecord) -> None:
+    async def upgrade_password(self, owner_id: str, *, password: str, new_password: str) -> bool:
+        """Replace the owner's password verifier, if it still is `password`; tell whether that was done."""
+        ...
+
+    async def add_key(self, record: KeyRecord, *, events: Sequence[AuditEvent] = ()) -> None:
         """Add a key. Raises `NotFound` if there is no such owner and `Conflict` if the id or the lookup is taken."""
         ...
 
@@ -183,29 +231,122 @@ class KeyRegistry(KeyStore, Protocol):
         """Return the key with that id, in whatever state."""
         ...
 
-    async def list_keys(self, owner_id: str | None = None) -> list[KeyRecord]:
-        """Return the keys of one owner or of all, the newest first, revoked ones included."""
+    async def list_keys(
+        self,
+        owner_id: str | None = None,
+        *,
+        state: KeyState | None = None,
+        at: datetime | None = None,
+        begins: str = "",
+        after: KeyRecord | None = None,
+        limit: int | None = None,
+    ) -> list[KeyRecord]:
+        """Return the keys of one owner or of all, the newest first, revoked ones included.
+
+        `state` leaves those that are in that state at the time `at`, which then is given too; `begins` those whose
+        prefix and id, one behind the other, begin with it (``kg_``, ``kg_3fJ2``), letter case and all; `after` those
+        that come behind that key, which need not exist any more; `limit` the first so many.
+        """
         ...
 
-    async def rename_key(self, key_id: str, name: str) -> None:
+    async def rename_key(self, key_id: str, name: str, *, events: Sequence[AuditEvent] = ()) -> None:
         """Change a key's name."""
         ...
 
-    async def set_key_disabled(self, key_id: str, at: datetime | None) -> None:
-        """Disable a key as of `at`, or enable it with None. Of a disabled key the first time stays."""
+    async def set_key_disabled(self, key_id: str, at: datetime | None, *, events: Sequence[AuditEvent] = ()) -> bool:
+        """Disable a key as of `at`, or enable it with None; tell whether this call did it.
+
+        Of a disabled key the first time stays.
+        """
         ...
 
-    async def revoke_key(self, key_id: str, at: datetime, reason: str) -> bool:
+    async def revoke_key(self, key_id: str, at: datetime, reason: str, *, events: Sequence[AuditEvent] = ()) -> bool:
         """Revoke a key for good; tell whether this call did it. Of a revoked key the first time and reason stay."""
         ...
 
-    async def rotate_key(self, old: KeyRecord, new: KeyRecord, *, until: datetime | None) -> bool:
+    async def rotate_key(
+        self, old: KeyRecord, new: KeyRecord, *, until: datetime | None, events: Sequence[AuditEvent] = ()
+    ) -> bool:
         """Add `new` and end `old`, both or nothing; tell whether it was done.
 
-        The old key expires at `until`; with None it is revoked as of `new.created_at`, for the reason ``rotated``: what
-        is refused from now on must not depend on how exactly several hosts' clocks agree.
+        The old key was rotated at `new.created_at`. It expires at `until`; with None it is revoked as of
+        `new.created_at`, for the reason ``rotated``: what is refused from now on must not depend on how exactly several
+        hosts' clocks agree.
 
-        It is not done if the old key is revoked, or if it expires at another time than `old` says: somebody else was
-        faster. Raises `NotFound` if there is no such key or owner, and `Conflict` if the new id or lookup is taken.
+        It is not done if the old key is revoked or was rotated before, or if it expires at another time than `old`
+        says: somebody else was faster. Raises `NotFound` if there is no such key or owner, and `Conflict` if the new id
+        or lookup is taken.
+        """
+        ...
+
+    async def purge_keys(self, before: datetime, *, limit: int, event: AuditEvent) -> int:
+        """Delete keys that were revoked or have expired before that time, with their uses; return how many.
+
+        At most `limit` at once, the oldest first. For each of them `event` is written, with its id and its owner's.
+        """
+        ...
+
+
+@runtime_checkable
+class CredentialStore(Protocol):
+    """Where sealed credentials are kept. No method is given a secret, only what `keyguard.vault` has sealed.
+
+    What `KeyRegistry` says of transactions, of `events` and of texts that cannot be stored holds here, too.
+    """
+
+    async def put_credential(self, credential: Credential, *, events: Sequence[AuditEvent] = ()) -> None:
+        """Keep a credential, in the place of the one that the owner has by that name; its `created_at` then stays.
+
+        Raises `NotFound` if there is no such owner.
+        """
+        ...
+
+    async def get_credential(self, owner_id: str, name: str) -> Credential | None:
+        """Return the credential that an owner has by that name."""
+        ...
+
+    async def list_credentials(self, owner_id: str | None = None) -> list[Credential]:
+        """Return the credentials of one owner or of all, by owner and name."""
+        ...
+
+    async def remove_credential(self, owner_id: str, name: str, *, events: Sequence[AuditEvent] = ()) -> bool:
+        """Remove a credential; tell whether there was one."""
+        ...
+
+    async def sealed_with(self) -> frozenset[str]:
+        """Return the check values of all secret keys that a credential here is sealed with."""
+        ...
+
+    async def credentials_to_reseal(self, sealed_with: str, *, limit: int) -> list[Credential]:
+        """Return some credentials, `limit` at most, that are sealed with another secret key than that one."""
+        ...
+
+    async def reseal_credentials(
+        self, resealed: Sequence[tuple[Credential, Credential]], *, events: Sequence[AuditEvent] = ()
+    ) -> int:
+        """Replace, of each pair, what is `sealed` in the first by that of the second; return how many were replaced.
+
+        One whose `sealed` is another one by now, or that is gone, is left as it is. Nothing but `sealed` and
+        `sealed_with` changes.
+        """
+        ...
+
+
+class ImportStore(KeyRegistry, CredentialStore, Protocol):
+    """A store that takes many owners, keys and credentials over from elsewhere, at once."""
+
+    async def add_all(
+        self,
+        *,
+        owners: Sequence[NewOwner] = (),
+        keys: Sequence[KeyRecord] = (),
+        credentials: Sequence[Credential] = (),
+        uses: Mapping[str, Usage] | None = None,
+        events: Sequence[AuditEvent] = (),
+    ) -> None:
+        """Add all of these, or nothing, in one transaction; `uses` are those of the new keys so far, by id.
+
+        Raises `Conflict` if an id, a name or a lookup is taken, `NotFound` if an owner is neither there nor among
+        `owners`, and `NotSupported` if `owners` are given and live in the app's own table.
         """
         ...

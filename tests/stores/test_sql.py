@@ -27,6 +27,7 @@ from keyguard.errors import (
 )
 from keyguard.model import Owner
 from keyguard.settings import Keyring
+from keyguard.stores._schema import REVISION, VERSION
 from keyguard.stores._vouchers import voucher_for
 from keyguard.stores.sql import SQLStore, UserTable
 from keyguard.testing import NOON, make_digest, make_record
@@ -439,8 +440,8 @@ async def test_tables_from_the_metadata_alone_are_completed(path):
     await store.create_schema()
     await store.open()
     await store.close()
-    assert raw(path, "SELECT * FROM keyguard_meta ORDER BY name") == [("pepper", ""), ("schema", "2")]
-    assert raw(path, "SELECT * FROM keyguard_alembic_version") == [("0002",)]
+    assert raw(path, "SELECT * FROM keyguard_meta ORDER BY name") == [("pepper", ""), ("schema", VERSION)]
+    assert raw(path, "SELECT * FROM keyguard_alembic_version") == [(REVISION,)]
 
 
 async def test_making_the_tables_again_does_nothing(path):
@@ -449,7 +450,7 @@ async def test_making_the_tables_again_does_nothing(path):
         await store.create_schema()
         assert await store.get_key("one") == KEY
     assert len(raw(path, "SELECT * FROM keyguard_meta")) == 2
-    assert raw(path, "SELECT * FROM keyguard_alembic_version") == [("0002",)]
+    assert raw(path, "SELECT * FROM keyguard_alembic_version") == [(REVISION,)]
 
 
 WORKER = """

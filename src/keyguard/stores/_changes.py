@@ -1,23 +1,86 @@
 """What a store does in one transaction, as a function of the connection that is in it."""
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Insert, Update
+from sqlalchemy import ColumnElement, Connection, Delete, Insert, Table, Update, bindparam, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from keyguard.errors import Conflict
+from keyguard.errors import Conflict, NotFound
+from keyguard.stores._text import check_storable, is_storable
 
-__all__ = ["Change", "execute"]
+__all__ = ["Change", "batches", "execute", "put", "updating"]
 
 _T = TypeVar("_T")
 
 Change = Callable[[Connection], _T]
 
+_AT_ONCE = 900
+"""How many values one statement asks for: older SQLites take 999 parameters."""
 
-def execute(connection: Connection, statement: Insert | Update) -> int:
-    """Execute `statement` and return how many rows it touched. Raises `Conflict` where something unique is taken."""
+_INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
+    "sqlite": sqlite.insert,
+    "postgresql": postgresql.insert,
+}
+"""Who knows ON CONFLICT."""
+
+
+def batches(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Return `values` in parts, each of which one statement can ask for."""
+    for begin in range(0, len(values), _AT_ONCE):
+        yield values[begin : begin + _AT_ONCE]
+
+
+def execute(
+    connection: Connection, statement: Insert | Update | Delete, rows: Sequence[Mapping[str, Any]] | None = None
+) -> int:
+    """Execute `statement` and return how many rows it touched. Raises `Conflict` where something unique is taken.
+
+    With many rows it is one statement for each of them, however many there are, and their count is not known.
+    """
     try:
-        return connection.execute(statement).rowcount
+        return connection.execute(statement, rows).rowcount
     except IntegrityError:
         raise Conflict("that id, name or lookup is taken already") from None
+
+
+def put(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[Mapping[str, Any]],
+    change: Callable[[Mapping[str, ColumnElement[Any]]], dict[str, Any]],
+) -> None:
+    """Add whole rows. One whose primary key is there already is changed to what `change` makes of the new one."""
+    make = _INSERTS.get(connection.dialect.name)
+    if make is not None:
+        adding = make(table)
+        values = change(dict(adding.excluded))
+        connection.execute(adding.on_conflict_do_update(index_elements=[*table.primary_key], set_=values), rows)
+        return
+    new = {column.name: bindparam(f"new_{column.name}", type_=column.type) for column in table.columns}
+    is_it = [column == new[column.name] for column in table.primary_key]
+    changing = update(table).where(*is_it).values(change(new))
+    for row in rows:
+        if not connection.execute(changing, {f"new_{name}": value for name, value in row.items()}).rowcount:
+            connection.execute(insert(table), row)
+
+
+def updating(table: Table, kind: str, id_: str, *conditions: ColumnElement[bool], **values: object) -> Change[bool]:
+    """Return what changes the row with that id on the conditions, and tells whether they held.
+
+    Raises `NotFound`, at once or when it is done, if there is no such row; it is called by its kind then.
+    """
+    check_storable(values.values())
+    if not is_storable(id_):
+        raise NotFound(f"there is no {kind} with that id")
+    statement = update(table).where(table.c.id == id_, *conditions).values(values)
+
+    def change(connection: Connection) -> bool:
+        if execute(connection, statement):
+            return True
+        if connection.execute(select(table.c.id).where(table.c.id == id_)).first() is None:
+            raise NotFound(f"there is no {kind} with that id")
+        return False
+
+    return change

@@ -12,6 +12,7 @@ class CountsInMemory:
     """The part of a store that makes it a `keyguard.ports.UsageStore`: what it counts ends with the process."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._uses: dict[str, Usage] = {}
         self._recorded: dict[str, int] = {}
 
@@ -20,6 +21,9 @@ class CountsInMemory:
         if sequence <= self._recorded.get(worker, 0):
             return
         self._recorded[worker] = sequence
+        self._add_up(uses)
+
+    def _add_up(self, uses: Mapping[str, Usage]) -> None:
         for key_id, use in uses.items():
             if is_storable(key_id):
                 self._uses[key_id] = _sum(self._uses.get(key_id, Usage(total=0)), use)

@@ -1,13 +1,31 @@
 """Keys in a database: what selects them, and what changes them."""
 
+from collections.abc import Iterator
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, false, insert, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    false,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    true,
+    tuple_,
+    update,
+)
 
-from keyguard.errors import NotFound
-from keyguard.model import KeyRecord
-from keyguard.stores._changes import Change, execute
+from keyguard.errors import ConfigurationError, NotFound
+from keyguard.model import KeyRecord, KeyState
+from keyguard.stores._changes import Change, batches, execute, updating
 from keyguard.stores._owners import Owners
 from keyguard.stores._rows import values_of
 from keyguard.stores._schema import Schema
@@ -21,6 +39,7 @@ class Keys:
 
     def __init__(self, schema: Schema, owners: Owners) -> None:
         self._table = schema.keys
+        self._uses = schema.uses
         self._owners = owners
         self.by_lookup: Select[Any] = (
             select(self._table, *owners.columns)
@@ -33,26 +52,63 @@ class Keys:
         """Select the key with that id."""
         return select(self._table).where(self._table.c.id == key_id if is_storable(key_id) else false())
 
-    def listing(self, owner_id: str | None) -> Select[Any]:
-        """Select the keys of one owner or of all, the newest first."""
-        statement = select(self._table).order_by(self._table.c.created_at.desc(), self._table.c.id.desc())
+    def listing(
+        self,
+        owner_id: str | None,
+        *,
+        state: KeyState | None,
+        at: datetime | None,
+        begins: str,
+        after: KeyRecord | None,
+        limit: int | None,
+    ) -> Select[Any]:
+        """Select the keys that fit all that is given, the newest first."""
+        columns = self._table.c
+        statement = select(self._table).order_by(columns.created_at.desc(), columns.id.desc()).limit(limit)
         if owner_id is not None:
-            value = self._owners.id_from(owner_id)
-            statement = statement.where(false() if value is None else self._table.c.owner_id == value)
+            statement = statement.where(self._owners.is_whose(columns.owner_id, owner_id))
+        if state is not None:
+            if at is None:
+                raise ConfigurationError("a key is in a state at a time: give `at` as well")
+            statement = statement.where(*self._is_in(state, at))
+        if begins:  # Not LIKE, which on SQLite takes letters of either case, and has characters of its own.
+            beginning = func.substr(columns.prefix + columns.id, 1, len(begins))
+            statement = statement.where(beginning == begins if is_storable(begins) else false())
+        if after is not None:
+            statement = statement.where(tuple_(columns.created_at, columns.id) < (after.created_at, after.id))
         return statement
+
+    def _is_in(self, state: KeyState, at: datetime) -> Iterator[ColumnElement[bool]]:
+        """Return the conditions on which `KeyRecord.state` is `state`: it applies, and none before it does."""
+        columns = self._table.c
+        applies: dict[KeyState, ColumnElement[bool]] = {
+            KeyState.REVOKED: columns.revoked_at.is_not(None),
+            KeyState.EXPIRED: and_(columns.expires_at.is_not(None), columns.expires_at <= at),
+            KeyState.DISABLED: columns.disabled_at.is_not(None),
+            KeyState.NOT_YET_VALID: and_(columns.not_before.is_not(None), columns.not_before > at),
+            KeyState.GRACE: columns.rotated_at.is_not(None),
+            KeyState.ACTIVE: true(),
+        }
+        for earlier in takewhile(lambda each: each is not state, KeyState):
+            yield not_(applies[earlier])
+        yield applies[state]
 
     def adding(self, record: KeyRecord) -> Change[None]:
         """Return what adds a key. Raises `NotFound` there if it has no owner."""
-        values = values_of(record)
-        check_storable(values.values())
+        row = self.row_of(record)
 
         def add(connection: Connection) -> None:
             if connection.execute(self._owners.by_id(record.owner_id)).first() is None:
                 raise NotFound("there is no owner with that id")
-            owner_id = self._owners.id_from(record.owner_id)
-            execute(connection, insert(self._table).values(values | {"owner_id": owner_id}))
+            execute(connection, insert(self._table).values(row))
 
         return add
+
+    def row_of(self, record: KeyRecord) -> dict[str, Any]:
+        """Return the row of a key. Raises `ConfigurationError` if a text of it cannot be stored."""
+        values = values_of(record)
+        check_storable(values.values())
+        return {"owner_id": self._owners.id_from(record.owner_id), **values}
 
     def upgrading(self, key_id: str, *, verifier: str, new_lookup: str, new_verifier: str) -> Change[bool]:
         """Return what replaces a key's digests, if its verifier still is `verifier`, and tells whether it was."""
@@ -68,9 +124,9 @@ class Keys:
         return self._updating(key_id, name=name)
 
     def disabling(self, key_id: str, at: datetime | None) -> Change[bool]:
-        """Return what disables a key that is enabled, or with None enables it."""
-        condition = true() if at is None else self._table.c.disabled_at.is_(None)
-        return self._updating(key_id, condition, disabled_at=at)
+        """Return what disables a key, or with None enables it, and tells whether it did."""
+        disabled_at = self._table.c.disabled_at
+        return self._updating(key_id, disabled_at.is_not(None) if at is None else disabled_at.is_(None), disabled_at=at)
 
     def revoking(self, key_id: str, at: datetime, reason: str) -> Change[bool]:
         """Return what revokes a key, and tells whether it was good until then."""
@@ -79,9 +135,12 @@ class Keys:
     def rotating(self, old: KeyRecord, new: KeyRecord, until: datetime | None) -> Change[bool]:
         """Return what adds `new` and ends `old`, if that still is as it was read, and tells whether it was."""
         columns = self._table.c
-        is_as_read = columns.revoked_at.is_(None), columns.expires_at.is_not_distinct_from(old.expires_at)
-        end = {"revoked_at": new.created_at, "revoked_reason": "rotated"} if until is None else {"expires_at": until}
-        ending, adding = self._updating(old.id, *is_as_read, **end), self.adding(new)
+        is_as_read = columns.expires_at.is_not_distinct_from(old.expires_at)
+        is_first = columns.revoked_at.is_(None), columns.rotated_at.is_(None)
+        end: dict[str, object] = {"rotated_at": new.created_at, "expires_at": until}
+        if until is None:
+            end = {"rotated_at": new.created_at, "revoked_at": new.created_at, "revoked_reason": "rotated"}
+        ending, adding = self._updating(old.id, is_as_read, *is_first, **end), self.adding(new)
 
         def rotate(connection: Connection) -> bool:
             if not ending(connection):
@@ -91,18 +150,28 @@ class Keys:
 
         return rotate
 
+    def purging(self, before: datetime, limit: int) -> Change[list[tuple[str, str]]]:
+        """Return what deletes keys that ended before that time, with their uses, and returns their and the owners' ids.
+
+        The oldest go first. On PostgreSQL, where two may purge at once, each takes what the other leaves.
+        """
+        columns, uses = self._table.c, self._uses
+        ended = (
+            select(columns.id, columns.owner_id)
+            .where(or_(columns.revoked_at < before, columns.expires_at < before))
+            .order_by(columns.created_at, columns.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+
+        def purge(connection: Connection) -> list[tuple[str, str]]:
+            gone = [(row.id, str(row.owner_id)) for row in connection.execute(ended)]
+            for batch in batches([key_id for key_id, _ in gone]):
+                connection.execute(delete(uses).where(uses.c.key_id.in_(batch)))
+                connection.execute(delete(self._table).where(columns.id.in_(batch)))
+            return gone
+
+        return purge
+
     def _updating(self, key_id: str, *conditions: ColumnElement[bool], **values: object) -> Change[bool]:
-        """Return what changes a key on the conditions, and tells whether they held."""
-        check_storable(values.values())
-        if not is_storable(key_id):
-            raise NotFound("there is no key with that id")
-        statement = update(self._table).where(self._table.c.id == key_id, *conditions).values(values)
-
-        def change(connection: Connection) -> bool:
-            if execute(connection, statement):
-                return True
-            if connection.execute(select(self._table.c.id).where(self._table.c.id == key_id)).first() is None:
-                raise NotFound("there is no key with that id")
-            return False
-
-        return change
+        return updating(self._table, "key", key_id, *conditions, **values)

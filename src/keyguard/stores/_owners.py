@@ -117,8 +117,12 @@ class Owners:
 
     def by_id(self, owner_id: str) -> Select[Any]:
         """Select the owner with that id; no text but an id's finds anything."""
+        return self.every.where(self.is_whose(self.id, owner_id))
+
+    def is_whose(self, column: ColumnElement[Any], owner_id: str) -> ColumnElement[bool]:
+        """Return the condition that another table's column names that owner; no text but an id's names any."""
         value = self.id_from(owner_id)
-        return self.every.where(false() if value is None else self.id == value)
+        return false() if value is None else column == value
 
     def by_name(self, name: str) -> Select[Any]:
         """Select the owners whose name is `name` in the eyes of the database, which may not tell letter cases apart."""

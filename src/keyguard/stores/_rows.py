@@ -31,6 +31,9 @@ def values_of(record: KeyRecord) -> dict[str, Any]:
         "disabled_at": record.disabled_at,
         "revoked_at": record.revoked_at,
         "revoked_reason": record.revoked_reason,
+        "rotated_at": record.rotated_at,
+        "rotated_from": record.rotated_from,
+        "metadata": record.metadata_json,
     }
 
 
@@ -55,6 +58,9 @@ def record_of(row: Row[Any] | SimpleNamespace) -> KeyRecord:
         disabled_at=row.disabled_at,
         revoked_at=row.revoked_at,
         revoked_reason=row.revoked_reason,
+        rotated_at=row.rotated_at,
+        rotated_from=row.rotated_from,
+        metadata_json="{}" if row.metadata == "{}" else row.metadata,  # What most keys have stands once in memory.
     )
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     ForeignKeyConstraint,
+    Index,
     Integer,
     MetaData,
     PrimaryKeyConstraint,
@@ -32,8 +33,8 @@ from keyguard.errors import ConfigurationError, StoreUnavailable
 
 __all__ = ["REVISION", "VERSION", "VERSION_TABLE", "Instant", "Schema", "version_table"]
 
-VERSION = "2"
-REVISION = "0002"
+VERSION = "3"
+REVISION = "0003"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
@@ -83,6 +84,9 @@ class Schema:
     uses: Table
     flushes: Table
     """The last batch of uses that each worker has written."""
+    events: Table
+    """Who changed what, and when: a row for each change, which stays when what it speaks of is gone."""
+    credentials: Table
 
     @classmethod
     def build(cls, app_owner_id: TypeEngine[Any] | None) -> "Schema":
@@ -124,14 +128,12 @@ class Schema:
             Column("disabled_at", Instant),
             Column("revoked_at", Instant),
             Column("revoked_reason", Text, nullable=False),
+            Column("rotated_at", Instant),
+            Column("rotated_from", Text),
+            Column("metadata", Text, nullable=False, server_default="{}"),
             UniqueConstraint("lookup", name="uq_keyguard_keys_lookup"),
+            Index("ix_keyguard_keys_created_at", "created_at", "id"),  # By which they are listed, page by page.
         )
-        if owners is not None:
-            keys.append_constraint(
-                ForeignKeyConstraint(
-                    [keys.c.owner_id], [owners.c.id], name="fk_keyguard_keys_owner_id", ondelete="CASCADE"
-                )
-            )
         revision = Table(
             "keyguard_revision",
             metadata,
@@ -160,6 +162,36 @@ class Schema:
             Column("sequence", BigInteger, nullable=False),
             Column("written_at", Instant, nullable=False),
         )
+        events = Table(
+            "keyguard_events",
+            metadata,
+            Column("id", Integer().with_variant(BigInteger, "postgresql"), primary_key=True),
+            Column("at", Instant, nullable=False),
+            Column("kind", Text, nullable=False),
+            Column("actor", Text, nullable=False),
+            Column("key_id", Text, index=True),
+            Column("owner_id", Text, index=True),
+            Column("detail", Text, nullable=False),
+            sqlite_autoincrement=True,  # No number is given twice, even if the newest events were deleted.
+        )
+        credentials = Table(
+            "keyguard_credentials",
+            metadata,
+            Column("owner_id", app_owner_id or Text, primary_key=True, autoincrement=False),
+            Column("name", Text, primary_key=True),
+            Column("sealed", Text, nullable=False),
+            Column("sealed_with", Text, nullable=False),
+            Column("created_at", Instant, nullable=False),
+            Column("updated_at", Instant, nullable=False),
+            Column("metadata", Text, nullable=False, server_default="{}"),
+        )
+        if owners is not None:
+            for table in (keys, credentials):
+                table.append_constraint(
+                    ForeignKeyConstraint(
+                        [table.c.owner_id], [owners.c.id], name=f"fk_{table.name}_owner_id", ondelete="CASCADE"
+                    )
+                )
         return cls(
             metadata=metadata,
             meta=meta,
@@ -169,6 +201,8 @@ class Schema:
             listener=listener,
             uses=uses,
             flushes=flushes,
+            events=events,
+            credentials=credentials,
         )
 
 

@@ -1,11 +1,13 @@
 """Which texts a store can hold: the same in each, so that what is kept in one can be kept in another."""
 
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from keyguard.errors import ConfigurationError
 
-__all__ = ["check_storable", "is_storable"]
+__all__ = ["check_storable", "is_storable", "json_of"]
 
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 """NUL, which PostgreSQL does not take, and surrogates, which JSON can bring and UTF-8 has no bytes for."""
@@ -20,3 +22,13 @@ def check_storable(values: Iterable[object]) -> None:
     """Raise `ConfigurationError` if one of `values` is a text that cannot be stored."""
     if not all(is_storable(value) for value in values if isinstance(value, str)):
         raise ConfigurationError("a text that is stored has no NUL character and no half of a surrogate pair")
+
+
+def json_of(detail: Mapping[str, Any]) -> str:
+    """Return the text of a JSON object. Raises `ConfigurationError` if it is none."""
+    try:
+        return json.dumps(dict(detail), allow_nan=False)
+    except (TypeError, ValueError):  # Not quoted: nobody knows what it holds.
+        raise ConfigurationError(
+            "the detail of an event is a JSON object: texts, numbers, lists and the like"
+        ) from None

@@ -1,42 +1,20 @@
 """Counting uses in a database, which adds up itself, so that workers never overwrite one another."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Row,
-    Select,
-    Table,
-    bindparam,
-    case,
-    delete,
-    insert,
-    or_,
-    select,
-    update,
-)
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, case, delete, insert, or_, select, update
 
 from keyguard.model import Usage
+from keyguard.stores._changes import batches, put
 from keyguard.stores._schema import Schema
 from keyguard.stores._text import is_storable
 
-__all__ = ["record", "selects", "usage_of"]
-
-_INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
-    "sqlite": sqlite.insert,
-    "postgresql": postgresql.insert,
-}
-"""Who knows ON CONFLICT."""
+__all__ = ["add_up", "record", "selects", "usage_of"]
 
 _KEPT = timedelta(days=7)
 """How long a worker's last batch is known by its number. It tries again each few seconds."""
-
-_AT_ONCE = 900
-"""How many ids one statement asks for: older SQLites take 999 parameters."""
 
 
 def record(connection: Connection, schema: Schema, uses: Mapping[str, Usage], *, worker: str, sequence: int) -> None:
@@ -54,8 +32,13 @@ def record(connection: Connection, schema: Schema, uses: Mapping[str, Usage], *,
         # It is new workers that make the table grow.
         connection.execute(delete(flushes).where(flushes.c.written_at < now - _KEPT))
         connection.execute(insert(flushes).values(noted | {"worker": worker}))
+    add_up(connection, schema, uses)
+
+
+def add_up(connection: Connection, schema: Schema, uses: Mapping[str, Usage]) -> None:
+    """Add `uses` to the table."""
     if rows := _rows(uses):
-        _add(connection, schema.uses, rows)
+        put(connection, schema.uses, rows, lambda new: _sums(schema.uses, new))
 
 
 def _rows(uses: Mapping[str, Usage]) -> list[dict[str, Any]]:
@@ -75,20 +58,6 @@ def _rows(uses: Mapping[str, Usage]) -> list[dict[str, Any]]:
     ]
 
 
-def _add(connection: Connection, uses: Table, rows: list[dict[str, Any]]) -> None:
-    make = _INSERTS.get(connection.dialect.name)
-    if make is not None:
-        statement = make(uses)
-        sums = _sums(uses, dict(statement.excluded))
-        connection.execute(statement.on_conflict_do_update(index_elements=[uses.c.key_id], set_=sums), rows)
-        return
-    new = {column.name: bindparam(f"new_{column.name}", type_=column.type) for column in uses.columns}
-    adding = update(uses).where(uses.c.key_id == new["key_id"]).values(_sums(uses, new))
-    for row in rows:
-        if not connection.execute(adding, {f"new_{name}": value for name, value in row.items()}).rowcount:
-            connection.execute(insert(uses), row)
-
-
 def _sums(uses: Table, new: Mapping[str, ColumnElement[Any]]) -> dict[str, Any]:
     """Return what a row becomes: time and address go together, and never back."""
     is_later = or_(uses.c.last_used_at.is_(None), uses.c.last_used_at < new["last_used_at"])
@@ -102,8 +71,8 @@ def _sums(uses: Table, new: Mapping[str, ColumnElement[Any]]) -> dict[str, Any]:
 def selects(schema: Schema, key_ids: Collection[str]) -> Iterator[Select[Any]]:
     """Return the statements that select the uses of these keys."""
     known = [key_id for key_id in key_ids if is_storable(key_id)]
-    for begin in range(0, len(known), _AT_ONCE):
-        yield select(schema.uses).where(schema.uses.c.key_id.in_(known[begin : begin + _AT_ONCE]))
+    for batch in batches(known):
+        yield select(schema.uses).where(schema.uses.c.key_id.in_(batch))
 
 
 def usage_of(row: Row[Any]) -> Usage:

@@ -3,18 +3,38 @@
 import logging
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from datetime import datetime
 from operator import attrgetter
 
-from keyguard.errors import Conflict, NotFound
-from keyguard.model import Found, KeyRecord, Owner
+from keyguard.errors import ConfigurationError, Conflict, KeyguardError, NotFound
+from keyguard.model import AuditEvent, Credential, Found, KeyRecord, KeyState, NewOwner, Usage
 from keyguard.settings import Keyring
 from keyguard.stores._counting import CountsInMemory
+from keyguard.stores._keeping import OwnersInMemory
+from keyguard.stores._noting import check_events
 from keyguard.stores._text import check_storable
 
 __all__ = ["MemoryStore"]
+
+_TEXTS = (
+    "id",
+    "prefix",
+    "name",
+    "lookup",
+    "verifier",
+    "revoked_reason",
+    "rotated_from",
+    "metadata_json",
+)
+"""What a key's texts are called, but for its owner, who is there or not."""
+
+_CONTENTS = ("_owners", "_passwords", "_credentials", "_keys", "_by_lookup")
+"""What holds that which an import adds."""
+
+_AGE = attrgetter("created_at", "id")
 
 _logger = logging.getLogger("keyguard")
 
@@ -25,8 +45,8 @@ def _is_one_of_several() -> bool:
     return (workers.isdecimal() and int(workers) > 1) or multiprocessing.parent_process() is not None
 
 
-class MemoryStore(CountsInMemory):
-    """A `keyguard.ports.KeyRegistry` that forgets everything when the process ends, and that no other process sees.
+class MemoryStore(OwnersInMemory, CountsInMemory):
+    """A `keyguard.ports.ImportStore` that forgets everything when the process ends, and that no other process sees.
 
     Each worker of a server has a store of its own, where a key that another worker revoked goes on working. So opening
     it warns, in the log, where this process looks like one of several: if ``WEB_CONCURRENCY`` asks for more than one,
@@ -48,11 +68,7 @@ class MemoryStore(CountsInMemory):
         super().__init__()
         self.keyring = keyring
         self.is_open: bool = False
-        self._owners: dict[str, Owner] = {}
-        self._passwords: dict[str, str | None] = {}
-        self._keys: dict[str, KeyRecord] = {}
         self._by_lookup: dict[str, str] = {}
-        self._changes = 0
 
     async def open(self) -> None:
         """Note that the store is in use. Warns where other processes seem to have others in its place."""
@@ -79,10 +95,6 @@ class MemoryStore(CountsInMemory):
                 return Found(key=record, owner=self._owners[record.owner_id])
         return None
 
-    async def find_owner(self, name: str) -> Owner | None:
-        """Return the owner called `name`."""
-        return next((owner for owner in self._owners.values() if owner.name == name), None)
-
     async def upgrade(self, key_id: str, *, verifier: str, new_lookup: str, new_verifier: str) -> bool:
         """Replace a key's digests, if its verifier still is `verifier`; tell whether that was done."""
         record = self._keys.get(key_id)
@@ -93,100 +105,132 @@ class MemoryStore(CountsInMemory):
         self._by_lookup[new_lookup] = key_id
         return True
 
-    async def add_owner(self, owner: Owner, *, created_at: datetime, password: str | None = None) -> None:  # noqa: ARG002 Nothing in the port reads created_at.
-        """Add an owner. Raises `Conflict` if the id or the name is taken."""
-        check_storable([owner.id, owner.name, password])
-        if any(owner.id == other.id or owner.name == other.name for other in self._owners.values()):
-            raise Conflict("there is an owner with that id or name already")
-        self._owners[owner.id] = owner
-        self._passwords[owner.id] = password
-
-    async def get_owner(self, owner_id: str) -> Owner | None:
-        """Return the owner with that id."""
-        return self._owners.get(owner_id)
-
-    async def list_owners(self) -> list[Owner]:
-        """Return all owners, by name."""
-        return sorted(self._owners.values(), key=attrgetter("name"))
-
-    async def set_owner_active(self, owner_id: str, *, active: bool) -> None:
-        """Activate or deactivate an owner."""
-        self._change_owner(replace(self._owner(owner_id), is_active=active))
-
-    async def set_owner_superuser(self, owner_id: str, *, superuser: bool) -> None:
-        """Give or take superuser rights."""
-        self._change_owner(replace(self._owner(owner_id), is_superuser=superuser))
-
-    async def get_password(self, owner_id: str) -> str | None:
-        """Return the owner's password verifier."""
-        return self._passwords.get(owner_id)
-
-    async def set_password(self, owner_id: str, password: str | None) -> None:
-        """Replace the owner's password verifier; None takes it away."""
-        check_storable([password])
-        self._passwords[self._owner(owner_id).id] = password
-
-    async def add_key(self, record: KeyRecord) -> None:
+    async def add_key(self, record: KeyRecord, *, events: Sequence[AuditEvent] = ()) -> None:
         """Add a key. Raises `NotFound` if there is no such owner and `Conflict` if the id or the lookup is taken."""
-        check_storable([record.id, record.prefix, record.name, record.lookup, record.verifier, record.revoked_reason])
+        check_storable(getattr(record, name) for name in _TEXTS)
+        check_events(events)
         self._owner(record.owner_id)
         if record.id in self._keys or record.lookup in self._by_lookup:
             raise Conflict("there is a key with that id or lookup already")
         self._keys[record.id] = record
         self._by_lookup[record.lookup] = record.id
+        self._note(events)
 
     async def get_key(self, key_id: str) -> KeyRecord | None:
         """Return the key with that id, in whatever state."""
         return self._keys.get(key_id)
 
-    async def list_keys(self, owner_id: str | None = None) -> list[KeyRecord]:
-        """Return the keys of one owner or of all, the newest first."""
-        records = [record for record in self._keys.values() if owner_id in (None, record.owner_id)]
-        return sorted(records, key=attrgetter("created_at", "id"), reverse=True)
+    async def list_keys(
+        self,
+        owner_id: str | None = None,
+        *,
+        state: KeyState | None = None,
+        at: datetime | None = None,
+        begins: str = "",
+        after: KeyRecord | None = None,
+        limit: int | None = None,
+    ) -> list[KeyRecord]:
+        """Return the keys that fit all that is given, the newest first, revoked ones included."""
+        if state is not None and at is None:
+            raise ConfigurationError("a key is in a state at a time: give `at` as well")
+        records = [
+            record
+            for record in self._keys.values()
+            if owner_id in {None, record.owner_id}
+            and (at is None or state in {None, record.state(at)})
+            and f"{record.prefix}{record.id}".startswith(begins)
+            and (after is None or _AGE(record) < _AGE(after))
+        ]
+        return sorted(records, key=_AGE, reverse=True)[:limit]
 
-    async def rename_key(self, key_id: str, name: str) -> None:
+    async def rename_key(self, key_id: str, name: str, *, events: Sequence[AuditEvent] = ()) -> None:
         """Change a key's name."""
         check_storable([name])
+        check_events(events)
         self._keys[key_id] = replace(self._key(key_id), name=name)
+        self._note(events)
 
-    async def set_key_disabled(self, key_id: str, at: datetime | None) -> None:
-        """Disable a key as of `at`, or enable it with None. Of a disabled key the first time stays."""
+    async def set_key_disabled(self, key_id: str, at: datetime | None, *, events: Sequence[AuditEvent] = ()) -> bool:
+        """Disable a key as of `at`, or enable it with None; tell whether this call did it."""
         record = self._key(key_id)
-        if at is None or record.disabled_at is None:
-            self._change_key(replace(record, disabled_at=at))
+        if (at is None) == (record.disabled_at is None):
+            return False
+        self._change_key(replace(record, disabled_at=at), events)
+        return True
 
-    async def revoke_key(self, key_id: str, at: datetime, reason: str) -> bool:
+    async def revoke_key(self, key_id: str, at: datetime, reason: str, *, events: Sequence[AuditEvent] = ()) -> bool:
         """Revoke a key for good; tell whether this call did it."""
         check_storable([reason])
         record = self._key(key_id)
         if record.revoked_at is not None:
             return False
-        self._change_key(replace(record, revoked_at=at, revoked_reason=reason))
+        self._change_key(replace(record, revoked_at=at, revoked_reason=reason), events)
         return True
 
-    async def rotate_key(self, old: KeyRecord, new: KeyRecord, *, until: datetime | None) -> bool:
+    async def rotate_key(
+        self, old: KeyRecord, new: KeyRecord, *, until: datetime | None, events: Sequence[AuditEvent] = ()
+    ) -> bool:
         """Add `new` and end `old`, both or nothing; tell whether it was done."""
         record = self._key(old.id)
-        if record.revoked_at is not None or record.expires_at != old.expires_at:
+        is_first = record.revoked_at is None and record.rotated_at is None
+        if not is_first or record.expires_at != old.expires_at:
             return False
+        check_events(events)
         await self.add_key(new)
-        if until is None:
-            return await self.revoke_key(old.id, new.created_at, "rotated")
-        self._change_key(replace(record, expires_at=until))
+        now = new.created_at
+        ended = (
+            replace(record, expires_at=until) if until else replace(record, revoked_at=now, revoked_reason="rotated")
+        )
+        self._change_key(replace(ended, rotated_at=now), events)
         return True
 
-    def _change_owner(self, owner: Owner) -> None:
-        self._owners[owner.id] = owner
-        self._changes += 1  # Afterwards: who has the new token has read nothing that is older.
+    async def purge_keys(self, before: datetime, *, limit: int, event: AuditEvent) -> int:
+        """Delete keys that were revoked or have expired before that time, with their uses; return how many."""
+        ended = [
+            record
+            for record in sorted(self._keys.values(), key=_AGE)
+            if any(end is not None and end < before for end in (record.revoked_at, record.expires_at))
+        ][:limit]
+        check_events([event])
+        for record in ended:
+            del self._keys[record.id]
+            del self._by_lookup[record.lookup]
+            self._uses.pop(record.id, None)
+        self._note([replace(event, key_id=record.id, owner_id=record.owner_id) for record in ended])
+        self._changes += bool(ended)
+        return len(ended)
 
-    def _change_key(self, record: KeyRecord) -> None:
+    async def add_all(
+        self,
+        *,
+        owners: Sequence[NewOwner] = (),
+        keys: Sequence[KeyRecord] = (),
+        credentials: Sequence[Credential] = (),
+        uses: Mapping[str, Usage] | None = None,
+        events: Sequence[AuditEvent] = (),
+    ) -> None:
+        """Add all of these, or nothing. Nobody who shares the event loop sees it half done."""
+        check_events(events)
+        before = {name: copy(getattr(self, name)) for name in _CONTENTS}
+        try:
+            for new in owners:
+                await self.add_owner(new.owner, created_at=new.created_at, password=new.password)
+            for record in keys:
+                await self.add_key(record)
+            for credential in credentials:
+                self._add_credential(credential)
+        except KeyguardError:
+            for name, contents in before.items():
+                setattr(self, name, contents)
+            raise
+        self._add_up(uses or {})
+        self._note(events)
+
+    def _change_key(self, record: KeyRecord, events: Sequence[AuditEvent]) -> None:
+        check_events(events)
         self._keys[record.id] = record
-        self._changes += 1  # Likewise.
-
-    def _owner(self, owner_id: str) -> Owner:
-        if owner_id not in self._owners:
-            raise NotFound("there is no owner with that id")
-        return self._owners[owner_id]
+        self._note(events)
+        self._changes += 1  # Afterwards: who has the new token has read nothing that is older.
 
     def _key(self, key_id: str) -> KeyRecord:
         if key_id not in self._keys:

@@ -6,34 +6,31 @@ ever written back that was read before.
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
+from operator import attrgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import (
-    URL,
-    Connection,
-    MetaData,
-    Row,
-    Select,
-    Table,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import URL, Connection, MetaData, Row, Select
 
-from keyguard.errors import Conflict, NotFound, NotSupported, StoreUnavailable
+from keyguard.errors import Conflict, StoreUnavailable
 from keyguard.loops import Places
-from keyguard.model import Found, KeyRecord, Owner, Usage
+from keyguard.model import AuditEvent, AuditKind, Credential, Found, KeyRecord, KeyState, NewOwner, Owner, Usage
 from keyguard.settings import Keyring
-from keyguard.stores._changes import Change, execute
+from keyguard.stores._audit import Audit, event_of
+from keyguard.stores._changes import Change
+from keyguard.stores._credentials import Credentials, credential_of
 from keyguard.stores._database import Database
+from keyguard.stores._imports import adding_all
 from keyguard.stores._keys import Keys
+from keyguard.stores._own_owners import OwnOwners
 from keyguard.stores._owners import OWN_OWNERS, Owners, UserTable, owner_of
 from keyguard.stores._rows import found_in, record_of
 from keyguard.stores._schema import Schema
 from keyguard.stores._sqlite_reader import Busy, KeyReader
 from keyguard.stores._tables import Tables
-from keyguard.stores._text import check_storable, is_storable
+from keyguard.stores._text import is_storable
 from keyguard.stores._triggers import triggers_for, warn_of_missing
 from keyguard.stores._uses import record, selects, usage_of
 from keyguard.stores._vouchers import voucher_for
@@ -44,7 +41,7 @@ _T = TypeVar("_T")
 
 
 class SQLStore:
-    """A `keyguard.ports.KeyRegistry` in a database.
+    """A `keyguard.ports.ImportStore` in a database, which is a `KeyRegistry` and a `CredentialStore`.
 
     It opens by itself at the first call; `open` is for those who want to know at start whether it can. A call that is
     cancelled is left to finish behind the scenes, because what a database has begun cannot be taken back.
@@ -78,7 +75,10 @@ class SQLStore:
         self._alone = Places(1)
         self._schema = Schema.build(users.key_type if users else None)
         self._owners = Owners(users or OWN_OWNERS)
+        self._own_owners = OwnOwners(self._schema, self._owners)
         self._keys = Keys(self._schema, self._owners)
+        self._credentials = Credentials(self._schema, self._owners)
+        self._audit = Audit(self._schema)
         self._triggers = triggers_for(self._database.backend, users)
         self._tables = Tables(
             self._schema,
@@ -200,19 +200,17 @@ class SQLStore:
 
     # --- owners ---
 
-    async def add_owner(self, owner: Owner, *, created_at: datetime, password: str | None = None) -> None:
+    async def add_owner(
+        self,
+        owner: Owner,
+        *,
+        created_at: datetime,
+        password: str | None = None,
+        events: Sequence[AuditEvent] = (),
+    ) -> None:
         """Add an owner. Raises `Conflict` if the id or the name is taken."""
-        check_storable([owner.id, owner.name, password])
-        values = {
-            "id": owner.id,
-            "name": owner.name,
-            "is_active": owner.is_active,
-            "is_superuser": owner.is_superuser,
-            "password": password,
-            "created_at": created_at,
-        }
-        statement = insert(self._own_owners()).values(values)
-        await self._write(lambda connection: execute(connection, statement))
+        new = NewOwner(owner=owner, created_at=created_at, password=password)
+        await self._write(self._own_owners.adding([new]), events)
 
     async def get_owner(self, owner_id: str) -> Owner | None:
         """Return the owner with that id."""
@@ -221,77 +219,155 @@ class SQLStore:
 
     async def list_owners(self) -> list[Owner]:
         """Return all owners, by name."""
-        return sorted(map(owner_of, await self._read(self._owners.every)), key=lambda owner: owner.name)
+        return sorted(map(owner_of, await self._read(self._owners.every)), key=attrgetter("name"))
 
-    async def set_owner_active(self, owner_id: str, *, active: bool) -> None:
-        """Activate or deactivate an owner, and with it all of its keys."""
-        await self._write_and_tell(self._updating_owner(owner_id, is_active=active))
+    async def set_owner_active(self, owner_id: str, *, active: bool, events: Sequence[AuditEvent] = ()) -> bool:
+        """Activate or deactivate an owner, and with it all of its keys; tell whether this call did it."""
+        return await self._write_and_tell(self._own_owners.activating(owner_id, active=active), events)
 
-    async def set_owner_superuser(self, owner_id: str, *, superuser: bool) -> None:
-        """Give or take superuser rights."""
-        await self._write_and_tell(self._updating_owner(owner_id, is_superuser=superuser))
+    async def set_owner_superuser(self, owner_id: str, *, superuser: bool, events: Sequence[AuditEvent] = ()) -> bool:
+        """Give or take superuser rights; tell whether this call did it."""
+        return await self._write_and_tell(self._own_owners.promoting(owner_id, superuser=superuser), events)
 
     async def get_password(self, owner_id: str) -> str | None:
         """Return the owner's password verifier; the app's own users have none here."""
-        owners = self._schema.owners
-        if owners is None or not is_storable(owner_id):
+        statement = self._own_owners.password(owner_id)
+        if statement is None:
             return None
-        rows = await self._read(select(owners.c.password).where(owners.c.id == owner_id))
+        rows = await self._read(statement)
         return rows[0].password if rows else None
 
-    async def set_password(self, owner_id: str, password: str | None) -> None:
+    async def set_password(self, owner_id: str, password: str | None, *, events: Sequence[AuditEvent] = ()) -> None:
         """Replace the owner's password verifier; None takes it away."""
-        await self._write(self._updating_owner(owner_id, password=password))
+        await self._write(self._own_owners.setting_password(owner_id, password), events)
 
-    def _updating_owner(self, owner_id: str, **values: object) -> Change[None]:
-        """Return what changes an owner. Raises `NotFound`, here or there, if there is no such one."""
-        owners = self._own_owners()
-        check_storable(values.values())
-        if not is_storable(owner_id):
-            raise NotFound("there is no owner with that id")
-        statement = update(owners).where(owners.c.id == owner_id).values(values)
-
-        def change(connection: Connection) -> None:
-            if not execute(connection, statement):
-                raise NotFound("there is no owner with that id")
-
-        return change
-
-    def _own_owners(self) -> Table:
-        if self._schema.owners is None:
-            raise NotSupported(f"owners are kept in the app's own table {self._owners.name!r}: change them there")
-        return self._schema.owners
+    async def upgrade_password(self, owner_id: str, *, password: str, new_password: str) -> bool:
+        """Replace the owner's password verifier, if it still is `password`; tell whether that was done."""
+        return await self._write(
+            self._own_owners.upgrading_password(owner_id, password=password, new_password=new_password)
+        )
 
     # --- keys ---
 
-    async def add_key(self, record: KeyRecord) -> None:
+    async def add_key(self, record: KeyRecord, *, events: Sequence[AuditEvent] = ()) -> None:
         """Add a key. Raises `NotFound` if there is no such owner and `Conflict` if the id or the lookup is taken."""
-        await self._write(self._keys.adding(record))
+        await self._write(self._keys.adding(record), events)
 
     async def get_key(self, key_id: str) -> KeyRecord | None:
         """Return the key with that id, in whatever state."""
         rows = await self._read(self._keys.by_id(key_id))
         return record_of(rows[0]) if rows else None
 
-    async def list_keys(self, owner_id: str | None = None) -> list[KeyRecord]:
-        """Return the keys of one owner or of all, the newest first, revoked ones included."""
-        return list(map(record_of, await self._read(self._keys.listing(owner_id))))
+    async def list_keys(
+        self,
+        owner_id: str | None = None,
+        *,
+        state: KeyState | None = None,
+        at: datetime | None = None,
+        begins: str = "",
+        after: KeyRecord | None = None,
+        limit: int | None = None,
+    ) -> list[KeyRecord]:
+        """Return the keys that fit all that is given, by one statement, the newest first, revoked ones included."""
+        listing = self._keys.listing(owner_id, state=state, at=at, begins=begins, after=after, limit=limit)
+        return list(map(record_of, await self._read(listing)))
 
-    async def rename_key(self, key_id: str, name: str) -> None:
+    async def rename_key(self, key_id: str, name: str, *, events: Sequence[AuditEvent] = ()) -> None:
         """Change a key's name."""
-        await self._write(self._keys.renaming(key_id, name))
+        await self._write(self._keys.renaming(key_id, name), events)
 
-    async def set_key_disabled(self, key_id: str, at: datetime | None) -> None:
-        """Disable a key as of `at`, or enable it with None. Of a disabled key the first time stays."""
-        await self._write_and_tell(self._keys.disabling(key_id, at))
+    async def set_key_disabled(self, key_id: str, at: datetime | None, *, events: Sequence[AuditEvent] = ()) -> bool:
+        """Disable a key as of `at`, or enable it with None; tell whether this call did it."""
+        return await self._write_and_tell(self._keys.disabling(key_id, at), events)
 
-    async def revoke_key(self, key_id: str, at: datetime, reason: str) -> bool:
+    async def revoke_key(self, key_id: str, at: datetime, reason: str, *, events: Sequence[AuditEvent] = ()) -> bool:
         """Revoke a key for good; tell whether this call did it. Of a revoked key the first time and reason stay."""
-        return await self._write_and_tell(self._keys.revoking(key_id, at, reason))
+        return await self._write_and_tell(self._keys.revoking(key_id, at, reason), events)
 
-    async def rotate_key(self, old: KeyRecord, new: KeyRecord, *, until: datetime | None) -> bool:
+    async def rotate_key(
+        self, old: KeyRecord, new: KeyRecord, *, until: datetime | None, events: Sequence[AuditEvent] = ()
+    ) -> bool:
         """Add `new` and end `old`, both or nothing; tell whether it was done."""
-        return await self._write_and_tell(self._keys.rotating(old, new, until))
+        return await self._write_and_tell(self._keys.rotating(old, new, until), events)
+
+    async def purge_keys(self, before: datetime, *, limit: int, event: AuditEvent) -> int:
+        """Delete keys that were revoked or have expired before that time, with their uses; return how many."""
+        purging = self._keys.purging(before, limit)
+
+        def purge(connection: Connection) -> int:
+            gone = purging(connection)
+            told = [replace(event, key_id=key_id, owner_id=owner_id) for key_id, owner_id in gone]
+            self._audit.write(connection, told)
+            return len(gone)
+
+        return await self._write_and_tell(purge)
+
+    # --- credentials ---
+
+    async def put_credential(self, credential: Credential, *, events: Sequence[AuditEvent] = ()) -> None:
+        """Keep a credential, in the place of the one that the owner has by that name; its `created_at` then stays."""
+        await self._write(self._credentials.putting(credential), events)
+
+    async def get_credential(self, owner_id: str, name: str) -> Credential | None:
+        """Return the credential that an owner has by that name."""
+        rows = await self._read(self._credentials.by_name(owner_id, name))
+        return credential_of(rows[0]) if rows else None
+
+    async def list_credentials(self, owner_id: str | None = None) -> list[Credential]:
+        """Return the credentials of one owner or of all, by owner and name."""
+        rows = await self._read(self._credentials.listing(owner_id))
+        return sorted(map(credential_of, rows), key=attrgetter("owner_id", "name"))
+
+    async def remove_credential(self, owner_id: str, name: str, *, events: Sequence[AuditEvent] = ()) -> bool:
+        """Remove a credential; tell whether there was one."""
+        return await self._write(self._credentials.removing(owner_id, name), events)
+
+    async def sealed_with(self) -> frozenset[str]:
+        """Return the check values of all secret keys that a credential here is sealed with."""
+        return frozenset(row.sealed_with for row in await self._read(self._credentials.sealed_with))
+
+    async def credentials_to_reseal(self, sealed_with: str, *, limit: int) -> list[Credential]:
+        """Return some credentials, `limit` at most, that are sealed with another secret key than that one."""
+        return list(map(credential_of, await self._read(self._credentials.to_reseal(sealed_with, limit))))
+
+    async def reseal_credentials(
+        self, resealed: Sequence[tuple[Credential, Credential]], *, events: Sequence[AuditEvent] = ()
+    ) -> int:
+        """Replace what is `sealed` in the first of each pair by that of the second; return how many were replaced."""
+        return await self._write(self._credentials.resealing(resealed), events)
+
+    # --- the audit log, and what comes from elsewhere ---
+
+    async def list_events(
+        self,
+        *,
+        key_id: str | None = None,
+        owner_id: str | None = None,
+        kinds: Collection[AuditKind] | None = None,
+        since: datetime | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> list[AuditEvent]:
+        """Return the events that fit all that is given, the newest first."""
+        listing = self._audit.listing(
+            key_id=key_id, owner_id=owner_id, kinds=kinds, since=since, before=before, limit=limit
+        )
+        return list(map(event_of, await self._read(listing)))
+
+    async def add_all(
+        self,
+        *,
+        owners: Sequence[NewOwner] = (),
+        keys: Sequence[KeyRecord] = (),
+        credentials: Sequence[Credential] = (),
+        uses: Mapping[str, Usage] | None = None,
+        events: Sequence[AuditEvent] = (),
+    ) -> None:
+        """Add all of these, or nothing, in one transaction, which may take any time."""
+        adding = adding_all(
+            self._schema, self._owners, new_owners=owners, keys=keys, credentials=credentials, uses=uses or {}
+        )
+        await self._written(self._audit.telling(adding, events), partial(self._database.change, alone=True))
 
     # --- uses ---
 
@@ -314,13 +390,13 @@ class SQLStore:
         await self._ready()
         return await self._database.read(statement, parameters)
 
-    async def _write_and_tell(self, change: Change[_T]) -> _T:
+    async def _write_and_tell(self, change: Change[_T], events: Sequence[AuditEvent] = ()) -> _T:
         """Change what a check reads; return when every check sees it, also if somebody else has just done the same."""
-        return await self._written(change, self._voucher.change)
+        return await self._written(self._audit.telling(change, events), self._voucher.change)
 
-    async def _write(self, change: Change[_T]) -> _T:
+    async def _write(self, change: Change[_T], events: Sequence[AuditEvent] = ()) -> _T:
         """Change what nobody who remembers a key has to hear of: new rows, names, digests, passwords, counts."""
-        return await self._written(change, self._database.change)
+        return await self._written(self._audit.telling(change, events), self._database.change)
 
     async def _written(self, change: Change[_T], make: Callable[[Change[_T]], Awaitable[_T]]) -> _T:
         await self._ready()

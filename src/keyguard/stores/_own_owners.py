@@ -1,0 +1,83 @@
+"""What changes the owners in Keyguard's own table."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Table, false, insert, select
+
+from keyguard.errors import NotSupported
+from keyguard.model import NewOwner
+from keyguard.stores._changes import Change, execute, updating
+from keyguard.stores._owners import Owners
+from keyguard.stores._schema import Schema
+from keyguard.stores._text import check_storable, is_storable
+
+__all__ = ["OwnOwners"]
+
+
+class OwnOwners:
+    """The owners of one store. Whatever changes one raises `NotSupported` where they live in the app's own table.
+
+    It raises `NotFound`, at once or when it is done, if there is no such owner.
+    """
+
+    def __init__(self, schema: Schema, owners: Owners) -> None:
+        self._table = schema.owners
+        self._name = owners.name
+
+    def password(self, owner_id: str) -> Select[Any] | None:
+        """Select an owner's password verifier; the app's own users have none here."""
+        if self._table is None:
+            return None
+        return select(self._table.c.password).where(self._table.c.id == owner_id if is_storable(owner_id) else false())
+
+    def adding(self, new: Sequence[NewOwner]) -> Change[None]:
+        """Return what adds owners."""
+        table, rows = self._there(), list(map(_row_of, new))
+
+        def add(connection: Connection) -> None:
+            execute(connection, insert(table), rows)
+
+        return add
+
+    def activating(self, owner_id: str, *, active: bool) -> Change[bool]:
+        """Return what activates or deactivates an owner, and tells whether it did."""
+        return self._updating(owner_id, self._there().c.is_active.is_distinct_from(active), is_active=active)
+
+    def promoting(self, owner_id: str, *, superuser: bool) -> Change[bool]:
+        """Return what gives or takes superuser rights, and tells whether it did."""
+        return self._updating(
+            owner_id, self._there().c.is_superuser.is_distinct_from(superuser), is_superuser=superuser
+        )
+
+    def setting_password(self, owner_id: str, password: str | None) -> Change[bool]:
+        """Return what replaces an owner's password verifier."""
+        return self._updating(owner_id, password=password)
+
+    def upgrading_password(self, owner_id: str, *, password: str, new_password: str) -> Change[bool]:
+        """Return what replaces an owner's password verifier, if it still is `password`, and tells whether it was."""
+        table = self._there()
+        is_as_read = table.c.password == password if is_storable(password) else false()
+        return self._updating(owner_id, is_as_read, password=new_password)
+
+    def _there(self) -> Table:
+        if self._table is None:
+            raise NotSupported(f"owners are kept in the app's own table {self._name!r}: change them there")
+        return self._table
+
+    def _updating(self, owner_id: str, *conditions: ColumnElement[bool], **values: object) -> Change[bool]:
+        """Return what changes an owner on the conditions, and tells whether they held."""
+        return updating(self._there(), "owner", owner_id, *conditions, **values)
+
+
+def _row_of(new: NewOwner) -> dict[str, Any]:
+    owner = new.owner
+    check_storable([owner.id, owner.name, new.password])
+    return {
+        "id": owner.id,
+        "name": owner.name,
+        "is_active": owner.is_active,
+        "is_superuser": owner.is_superuser,
+        "password": new.password,
+        "created_at": new.created_at,
+    }
