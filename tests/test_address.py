@@ -1,13 +1,14 @@
-"""Where a request came from: the connection's other end, or what a known number of proxies wrote."""
+"""Where a request came from: the connection's other end, or what a known number of proxies wrote. And networks."""
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_network
 
 import pytest
 import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyguard.address import client_address
+from keyguard.address import client_address, network_of, unmapped
+from keyguard.errors import ConfigurationError
 
 FORWARDED = b"x-forwarded-for"
 
@@ -127,3 +128,69 @@ def test_a_caller_cannot_choose_its_address(spoofed, added):
 def test_no_bytes_raise(client, fields, hops):
     """Whatever was sent, the answer is an address or that it is not known."""
     assert isinstance(of(*fields, hops=hops, client=client), IPv4Address | IPv6Address | None)
+
+
+# --- networks ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("192.0.2.0/24", "192.0.2.0/24"),
+        ("192.0.2.1", "192.0.2.1/32"),
+        ("192.0.2.0/255.255.255.0", "192.0.2.0/24"),
+        ("0.0.0.0/0", "0.0.0.0/0"),
+        ("2001:DB8::/32", "2001:db8::/32"),
+        ("2001:db8::1", "2001:db8::1/128"),
+        ("::/0", "::/0"),
+        ("::ffff:192.0.2.0/120", "192.0.2.0/24"),
+        ("::ffff:192.0.2.1", "192.0.2.1/32"),
+        ("::ffff:c000:200/120", "192.0.2.0/24"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("::fffe:0:0/95", "::fffe:0:0/95"),
+        ("::192.0.2.0/120", "::192.0.2.0/120"),
+        ("64:ff9b::192.0.2.0/120", "64:ff9b::192.0.2.0/120"),
+        (IPv4Network("192.0.2.0/24"), "192.0.2.0/24"),
+        (ip_network("::ffff:192.0.2.0/120"), "192.0.2.0/24"),
+    ],
+)
+def test_how_a_network_is_written(written, meant):
+    """A network is read as it is written; one of mapped IPv4 addresses alone is the network of those addresses."""
+    assert network_of(written) == ip_network(meant)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "sentence"),
+    [
+        ("192.0.2.1/24", "not '192.0.2.1/24', which has host bits: 192.0.2.0/24 has none"),
+        ("2001:db8::1/32", "not '2001:db8::1/32', which has host bits: 2001:db8::/32 has none"),
+        ("192.0.2.0/33", "without host bits; not '192.0.2.0/33'$"),
+        ("192.0.2.0/", "without host bits; not '192.0.2.0/'$"),
+        (" 192.0.2.0/24", "without host bits; not ' 192.0.2.0/24'$"),
+        ("example.com", "a network is written like '192.0.2.0/24' or '2001:db8::/32'"),
+        ("", "not ''$"),
+        ("fe80::%eth0/64", "a network has no zone, as a caller's address has none; not 'fe80::%eth0/64'"),
+        (ip_network("fe80::1%eth0"), "a network has no zone"),
+        (3221225984, "not 3221225984$"),
+        (True, "not True$"),
+        (b"\xc0\x00\x02\x01", "without host bits; not b'"),
+        (("192.0.2.0", 24), "without host bits; not \\("),
+        (None, "not None$"),
+    ],
+)
+def test_what_is_no_network(mistake, sentence):
+    """What is no network, or no one's, is a mistake; the sentence says how one is written, and which may be meant."""
+    with pytest.raises(ConfigurationError, match=sentence):
+        network_of(mistake)
+
+
+@given(strategies.networks(), strategies.addresses)
+def test_a_network_goes_on_to_contain_what_it_did(network, address):
+    """Reading a network as IPv4 takes no address out of it and brings none in, taken as the mapped ones that it had."""
+    plain = unmapped(network)
+    if plain != network:
+        assert isinstance(plain, IPv4Network)
+        for each in (address, network[0], network[-1]):
+            if isinstance(each, IPv6Address):
+                assert (each in network) == (each.ipv4_mapped is not None and each.ipv4_mapped in plain)
+    assert unmapped(plain) == plain

@@ -30,12 +30,12 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import ip_network
 from pathlib import Path
 from typing import cast
 
+from keyguard.address import network_of
 from keyguard.errors import ConfigurationError, StoreUnavailable
-from keyguard.model import ALL_SCOPES, Found, IPNetwork, KeyRecord, Owner, check_scope
+from keyguard.model import ALL_SCOPES, Found, KeyRecord, Owner, check_scope
 from keyguard.settings import Keyring
 from keyguard.stores._counting import CountsInMemory
 
@@ -226,7 +226,7 @@ def _found(name: str, entry: object, keyring: Keyring) -> Found:
         lookup=digest,
         verifier=digest,
         scopes=frozenset(map(check_scope, _list("scopes", fields))) if "scopes" in fields else ALL_SCOPES,
-        networks=tuple(map(_network, _list("networks", fields))) if "networks" in fields else (),
+        networks=tuple(map(network_of, _list("networks", fields))) if "networks" in fields else (),
         created_at=_EPOCH,
         not_before=_time("not_before", fields),
         expires_at=_time("expires_at", fields),
@@ -252,15 +252,6 @@ def _list(name: str, fields: Mapping[str, object]) -> Iterator[object]:
     if not isinstance(value, list | tuple | set | frozenset):
         raise ConfigurationError(f"{name} is a list, even of one")
     return iter(cast("Sequence[object]", value))
-
-
-def _network(value: object) -> IPNetwork:
-    try:
-        return ip_network(str(value))
-    except ValueError:
-        raise ConfigurationError(
-            f"a network is written like '192.0.2.0/24' or '2001:db8::/32', without host bits; not {value!r}"
-        ) from None
 
 
 def _time(name: str, fields: Mapping[str, object]) -> datetime | None:
