@@ -273,9 +273,9 @@ class KeyRegistry(KeyStore, AuditLog, Protocol):
         `new.created_at`, for the reason ``rotated``: what is refused from now on must not depend on how exactly several
         hosts' clocks agree.
 
-        It is not done if the old key is revoked or was rotated before, or if it expires at another time than `old`
-        says: somebody else was faster. Raises `NotFound` if there is no such key or owner, and `Conflict` if the new id
-        or lookup is taken.
+        It is not done if the old key is revoked or was rotated before, or if its name, its end or whether it is
+        disabled is not what `old` says: somebody else was faster, and the new key would not be like the old one. Raises
+        `NotFound` if there is no such key or owner, and `Conflict` if the new id or lookup is taken.
         """
         ...
 

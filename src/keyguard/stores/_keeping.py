@@ -66,9 +66,10 @@ class OwnersInMemory(NotesInMemory):
 
     async def set_password(self, owner_id: str, password: str | None, *, events: Sequence[AuditEvent] = ()) -> None:
         """Replace the owner's password verifier; None takes it away."""
+        owner = self._owner(owner_id)
         check_storable([password])
         check_events(events)
-        self._passwords[self._owner(owner_id).id] = password
+        self._passwords[owner.id] = password
         self._note(events)
 
     async def upgrade_password(self, owner_id: str, *, password: str, new_password: str) -> bool:

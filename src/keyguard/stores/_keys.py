@@ -135,12 +135,16 @@ class Keys:
     def rotating(self, old: KeyRecord, new: KeyRecord, until: datetime | None) -> Change[bool]:
         """Return what adds `new` and ends `old`, if that still is as it was read, and tells whether it was."""
         columns = self._table.c
-        is_as_read = columns.expires_at.is_not_distinct_from(old.expires_at)
+        is_as_read = (
+            columns.name == old.name,
+            columns.expires_at.is_not_distinct_from(old.expires_at),
+            columns.disabled_at.is_not_distinct_from(old.disabled_at),
+        )
         is_first = columns.revoked_at.is_(None), columns.rotated_at.is_(None)
         end: dict[str, object] = {"rotated_at": new.created_at, "expires_at": until}
         if until is None:
             end = {"rotated_at": new.created_at, "revoked_at": new.created_at, "revoked_reason": "rotated"}
-        ending, adding = self._updating(old.id, is_as_read, *is_first, **end), self.adding(new)
+        ending, adding = self._updating(old.id, *is_as_read, *is_first, **end), self.adding(new)
 
         def rotate(connection: Connection) -> bool:
             if not ending(connection):

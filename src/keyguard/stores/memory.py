@@ -36,6 +36,9 @@ _CONTENTS = ("_owners", "_passwords", "_credentials", "_keys", "_by_lookup")
 
 _AGE = attrgetter("created_at", "id")
 
+_CARRIED_OVER = attrgetter("name", "expires_at", "disabled_at")
+"""What of a key can change, and makes a difference to the one that takes its place."""
+
 _logger = logging.getLogger("keyguard")
 
 
@@ -145,9 +148,10 @@ class MemoryStore(OwnersInMemory, CountsInMemory):
 
     async def rename_key(self, key_id: str, name: str, *, events: Sequence[AuditEvent] = ()) -> None:
         """Change a key's name."""
+        renamed = replace(self._key(key_id), name=name)
         check_storable([name])
         check_events(events)
-        self._keys[key_id] = replace(self._key(key_id), name=name)
+        self._keys[key_id] = renamed
         self._note(events)
 
     async def set_key_disabled(self, key_id: str, at: datetime | None, *, events: Sequence[AuditEvent] = ()) -> bool:
@@ -173,7 +177,7 @@ class MemoryStore(OwnersInMemory, CountsInMemory):
         """Add `new` and end `old`, both or nothing; tell whether it was done."""
         record = self._key(old.id)
         is_first = record.revoked_at is None and record.rotated_at is None
-        if not is_first or record.expires_at != old.expires_at:
+        if not is_first or _CARRIED_OVER(record) != _CARRIED_OVER(old):
             return False
         check_events(events)
         await self.add_key(new)
