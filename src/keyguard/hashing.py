@@ -6,12 +6,13 @@ one from 112 bits on). A secret that people chose is kept as Argon2id's own enco
 its ``hmac-sha256$<hex>``: so a pepper is required for it.
 
 Schemes evolve by their tags: a verifier is always verified by the scheme that it names, and replaced when it is next
-used.
+used. An owner's password may have come from a program that keeps them under bcrypt, ``$2b$…``.
 """
 
 import asyncio
 import hmac
 import os
+import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
@@ -23,11 +24,11 @@ from typing import TypeVar
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
-from keyguard.errors import ConfigurationError, Overloaded
+from keyguard.errors import ConfigurationError, Overloaded, StoreUnavailable
 from keyguard.keys import Plaintext
 from keyguard.settings import Hasher, Keyring
 
-__all__ = ["SLOW_HASHING", "Argon2Hasher", "Digests", "SlowHashing", "hmac_digest", "sha256_digest"]
+__all__ = ["SLOW_HASHING", "Argon2Hasher", "Digests", "Passwords", "SlowHashing", "hmac_digest", "sha256_digest"]
 
 _Result = TypeVar("_Result")
 
@@ -83,6 +84,51 @@ class Argon2Hasher:
             return self._hasher.check_needs_rehash(verifier)
         except InvalidHashError:
             return True
+
+
+_BCRYPT = re.compile(r"\$2[aby]\$(?:0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
+
+_BCRYPT_BYTES = 72
+"""What bcrypt takes of a password. What stands behind that was never looked at, in whatever program: the 18 words of
+Blowfish's subkeys hold no more (Provos and Mazières, "A Future-Adaptable Password Scheme", 1999)."""
+
+
+class Passwords(Argon2Hasher):
+    """Owners' passwords: new ones under Argon2id, and those that another program has kept under bcrypt as well."""
+
+    def verify(self, verifier: str, secret: bytes) -> bool:
+        """Tell whether `verifier` was made from `secret`; False as well for what is a verifier of neither scheme.
+
+        Raises `StoreUnavailable` for a bcrypt verifier where the package that computes it is not installed.
+        """
+        if _BCRYPT.fullmatch(verifier):
+            return _matches_bcrypt(verifier, secret)
+        return super().verify(verifier, secret)
+
+    def renewed(self, verifier: str, secret: bytes) -> str | None:
+        """Return a new verifier for a secret that `verifier` has verified, None if that one is as good.
+
+        It is also None for a long password under bcrypt: the end of it was not compared, and may be a slip of the pen.
+        """
+        if not self.needs_rehash(verifier) or (_BCRYPT.fullmatch(verifier) and len(secret) > _BCRYPT_BYTES):
+            return None
+        return self.hash(secret)
+
+
+def _matches_bcrypt(verifier: str, secret: bytes) -> bool:
+    """Verify as the programs did that made such verifiers, which are passlib 1.7.4 over bcrypt 4.0.1 in most.
+
+    They cut a password at 72 bytes, and refused one with a NUL byte, at which bcrypt's first implementations, in C,
+    took the text to end.
+    """
+    try:
+        import bcrypt  # noqa: PLC0415 An extra: for those who have such verifiers.
+    except ImportError:
+        raise StoreUnavailable(
+            "this password is kept under bcrypt, and the package that verifies it is missing: "
+            "install keyguard-asgi[langflow]"
+        ) from None
+    return bcrypt.checkpw(secret[:_BCRYPT_BYTES], verifier.encode()) and b"\0" not in secret
 
 
 _ARGON2 = Argon2Hasher()

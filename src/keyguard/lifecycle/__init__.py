@@ -1,28 +1,20 @@
 """The life of keys and owners: functions over a store, shared by everything that administers.
 
-Each returns when its change is durable; a request that reaches KeyGuard after that sees it. `clock` and `entropy`
-(which returns so many random bytes) are there for tests and vectors.
+Each returns when its change is durable; a request that reaches KeyGuard after that sees it. What was changed stands in
+the audit log, written in the same transaction, with the time and with `actor`, who is an `Owner`, a `Principal` such as
+`request.user`, or whatever text names whoever asked. Where a function tells whether it did what it was asked for, no
+means that it was so already, and leaves no event. `clock` and `entropy` (which returns so many random bytes) are there
+for tests and vectors.
 
 Every function may raise `StoreUnavailable`, and `StartRefused` if the store does not belong to this program.
 """
 
-from keyguard.lifecycle._keys import (
-    Issued,
-    adopt,
-    disable,
-    enable,
-    get,
-    issue,
-    list_keys,
-    mint,
-    rename,
-    revoke,
-    usage,
-    usages,
-)
+from keyguard.lifecycle._audit import events
+from keyguard.lifecycle._issuing import Issued, adopt, issue, mint
+from keyguard.lifecycle._keys import disable, enable, get, list_keys, purge, rename, revoke, usage, usages
 from keyguard.lifecycle._owners import activate, add_owner, deactivate, set_superuser
 from keyguard.lifecycle._passwords import set_password, verify_password
-from keyguard.lifecycle._rotation import rotate
+from keyguard.lifecycle._rotation import end_grace, rotate
 
 __all__ = [
     "Issued",
@@ -32,10 +24,13 @@ __all__ = [
     "deactivate",
     "disable",
     "enable",
+    "end_grace",
+    "events",
     "get",
     "issue",
     "list_keys",
     "mint",
+    "purge",
     "rename",
     "revoke",
     "rotate",

@@ -1,17 +1,41 @@
 """What the functions here are given, checked: each mistake is a sentence that says what is allowed."""
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any, cast
 
+from keyguard.address import network_of
 from keyguard.errors import ConfigurationError
-from keyguard.model import IPNetwork, Owner, check_scope
+from keyguard.model import IPNetwork, Owner, Principal, check_scope
 from keyguard.settings import Keyring
+from keyguard.stores._text import check_storable
 
-__all__ = ["Entropy", "bytes_of", "check_text", "expiry_of", "id_of", "in_utc", "networks_of", "scopes_of"]
+__all__ = [
+    "Actor",
+    "Entropy",
+    "actor_of",
+    "bytes_of",
+    "check_count",
+    "check_is",
+    "check_text",
+    "expiry_of",
+    "id_of",
+    "in_utc",
+    "metadata_json_of",
+    "networks_of",
+    "scopes_of",
+]
+
+Actor = Owner | Principal | str
+"""Who asks for a change: an owner, `request.user`, or what the app calls whoever it was (``cli:root``)."""
 
 Entropy = Callable[[int], bytes]
 """Returns so many random bytes."""
+
+_MOST_METADATA_BYTES = 8192
+"""As JSON, in UTF-8: what the app notes about a key is read along with it."""
 
 
 def check_text(what: str, value: object) -> None:
@@ -19,8 +43,30 @@ def check_text(what: str, value: object) -> None:
         raise ConfigurationError(f"{what} is a text; not {type(value).__name__}")
 
 
+def check_is(what: str, kind: type, value: object) -> None:
+    if not isinstance(value, kind):
+        raise ConfigurationError(f"{what} is a {kind.__name__}; not {type(value).__name__}")
+
+
+def check_count(what: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{what} is a whole number from 1 on; not {value!r}")
+
+
 def id_of(owner: Owner | str) -> str:
     return owner if isinstance(owner, str) else owner.id
+
+
+def actor_of(actor: Actor | None) -> str:
+    """Return how the audit log names whoever asked for a change."""
+    match actor:
+        case None:
+            return ""
+        case str():
+            return actor
+        case Owner() | Principal():
+            return actor.id
+    raise ConfigurationError(f"actor is an Owner, a Principal or a text, or None; not {type(actor).__name__}")
 
 
 def scopes_of(scopes: Iterable[str]) -> frozenset[str]:
@@ -30,25 +76,28 @@ def scopes_of(scopes: Iterable[str]) -> frozenset[str]:
 
 
 def networks_of(networks: Iterable[IPNetwork | str]) -> tuple[IPNetwork, ...]:
+    """Return the networks in the order in which they were given, each once."""
     # A network is iterable as well: over each of its addresses, which may take for ever.
     if isinstance(networks, str | bytes | IPv4Network | IPv6Network):
         raise ConfigurationError(f"networks is a list, even of one; not {type(networks).__name__}")
-    try:
-        return tuple(ip_network(network) for network in networks)
-    except ValueError as problem:
-        raise ConfigurationError(f"a network is written like 192.0.2.0/24 or 2001:db8::/32: {problem}") from None
+    return tuple(dict.fromkeys(map(network_of, networks)))
 
 
-def in_utc(time: datetime | None) -> datetime | None:
-    if time is not None and time.utcoffset() is None:
-        raise ConfigurationError("not_before and expires_at are aware datetimes, such as datetime.now(UTC)")
-    return time and time.astimezone(UTC)
+def in_utc(what: str, time: object) -> datetime | None:
+    if time is None:
+        return None
+    if not isinstance(time, datetime) or time.utcoffset() is None:
+        raise ConfigurationError(f"{what} is an aware datetime, such as datetime.now(UTC); not {time!r}")
+    return time.astimezone(UTC)
 
 
 def expiry_of(
     keyring: Keyring, not_before: datetime | None, expires_at: datetime | None, now: datetime
 ) -> datetime | None:
-    """Check the window of time, and return its end."""
+    """Check the window of time, and return its end.
+
+    The longest life is reckoned from now on, also that of a key that is not valid before later.
+    """
     latest = None if keyring.max_lifetime is None else now + keyring.max_lifetime
     expires_at = expires_at or latest
     if latest is not None and expires_at is not None and expires_at > latest:
@@ -56,6 +105,47 @@ def expiry_of(
     if expires_at is not None and expires_at <= max(now, not_before or now):
         raise ConfigurationError("expires_at lies in the future, and behind not_before")
     return expires_at
+
+
+def metadata_json_of(metadata: Mapping[str, Any] | None) -> str:
+    """Return what an app notes about a key as it is stored, if what is read back is what was given.
+
+    A tuple, or a number as a name, is a mistake: JSON would make something else of it.
+    """
+    if metadata is None:
+        return "{}"
+    if not isinstance(metadata, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] Not everybody checks types.
+        raise ConfigurationError(f"metadata is a JSON object, such as a dict; not {type(metadata).__name__}")
+    given = dict(metadata)
+    try:
+        text = json.dumps(given, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        is_kept = json.loads(text) == given
+    except (TypeError, ValueError, RecursionError):
+        is_kept, text = False, ""
+    if not is_kept:
+        raise ConfigurationError(
+            "metadata is what JSON can say and gives back as it was: texts, finite numbers, True, False, None, lists, "
+            "and dicts with texts as names"
+        )
+    if len(bytes_of(text)) > _MOST_METADATA_BYTES:
+        raise ConfigurationError(f"metadata has at most {_MOST_METADATA_BYTES} bytes as JSON")
+    check_storable(_texts_in(given))
+    return text
+
+
+def _texts_in(value: object) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for name, each in cast("dict[str, object]", value).items():
+                yield name
+                yield from _texts_in(each)
+        case list():
+            for each in cast("list[object]", value):
+                yield from _texts_in(each)
+        case _:
+            pass
 
 
 def bytes_of(text: str) -> bytes:

@@ -5,9 +5,10 @@ import uuid
 
 from keyguard.clock import utc_now
 from keyguard.errors import ConfigurationError
-from keyguard.lifecycle._arguments import Entropy, check_text, id_of
+from keyguard.lifecycle._arguments import Actor, Entropy, check_text, id_of
+from keyguard.lifecycle._audit import event
 from keyguard.lifecycle._passwords import hash_password
-from keyguard.model import Owner
+from keyguard.model import AuditKind, Owner
 from keyguard.ports import Clock, KeyRegistry
 
 __all__ = ["activate", "add_owner", "deactivate", "set_superuser"]
@@ -20,6 +21,7 @@ async def add_owner(
     id: str | None = None,  # noqa: A002 The word that `Owner` uses.
     is_superuser: bool = False,
     password: str | None = None,
+    actor: Actor | None = None,
     clock: Clock = utc_now,
     entropy: Entropy = secrets.token_bytes,
 ) -> Owner:
@@ -38,20 +40,54 @@ async def add_owner(
     check_text("id", owner_id)
     owner = Owner(id=owner_id, name=name, is_superuser=is_superuser)
     verifier = None if password is None else await hash_password(password)
-    await store.add_owner(owner, created_at=clock(), password=verifier)
+    now = clock()
+    added = event(
+        AuditKind.OWNER_ADDED,
+        now,
+        actor,
+        owner_id=owner_id,
+        name=name,
+        is_superuser=is_superuser,
+        has_password=password is not None,
+    )
+    await store.add_owner(owner, created_at=now, password=verifier, events=[added])
     return owner
 
 
-async def activate(store: KeyRegistry, owner: Owner | str) -> None:
-    """Accept an owner's keys again. Raises `NotFound`."""
-    await store.set_owner_active(id_of(owner), active=True)
+async def activate(
+    store: KeyRegistry, owner: Owner | str, *, actor: Actor | None = None, clock: Clock = utc_now
+) -> bool:
+    """Accept an owner's keys again; tell whether this call did it. Raises `NotFound`."""
+    owner_id = id_of(owner)
+    activated = event(AuditKind.OWNER_ACTIVATED, clock(), actor, owner_id=owner_id)
+    return await store.set_owner_active(owner_id, active=True, events=[activated])
 
 
-async def deactivate(store: KeyRegistry, owner: Owner | str) -> None:
-    """Refuse all of an owner's keys, from now on and until the owner is activated. Raises `NotFound`."""
-    await store.set_owner_active(id_of(owner), active=False)
+async def deactivate(
+    store: KeyRegistry, owner: Owner | str, *, actor: Actor | None = None, clock: Clock = utc_now
+) -> bool:
+    """Refuse all of an owner's keys, from now on and until the owner is activated; tell whether this call did it.
+
+    Raises `NotFound`.
+    """
+    owner_id = id_of(owner)
+    deactivated = event(AuditKind.OWNER_DEACTIVATED, clock(), actor, owner_id=owner_id)
+    return await store.set_owner_active(owner_id, active=False, events=[deactivated])
 
 
-async def set_superuser(store: KeyRegistry, owner: Owner | str, *, superuser: bool) -> None:
-    """Give or take superuser rights; keys with the scope ``*`` follow. Raises `NotFound`."""
-    await store.set_owner_superuser(id_of(owner), superuser=superuser)
+async def set_superuser(
+    store: KeyRegistry,
+    owner: Owner | str,
+    *,
+    superuser: bool,
+    actor: Actor | None = None,
+    clock: Clock = utc_now,
+) -> bool:
+    """Give or take superuser rights; tell whether this call did it. Keys with the scope ``*`` follow.
+
+    Raises `NotFound`.
+    """
+    owner_id = id_of(owner)
+    kind = AuditKind.OWNER_MADE_SUPERUSER if superuser else AuditKind.OWNER_MADE_ORDINARY
+    changed = event(kind, clock(), actor, owner_id=owner_id)
+    return await store.set_owner_superuser(owner_id, superuser=superuser, events=[changed])

@@ -3,18 +3,28 @@
 import secrets
 from functools import cache
 
-from keyguard.errors import ConfigurationError
-from keyguard.hashing import SLOW_HASHING, Argon2Hasher
-from keyguard.lifecycle._arguments import bytes_of, id_of
-from keyguard.model import Owner
-from keyguard.ports import KeyRegistry
+from keyguard.clock import utc_now
+from keyguard.errors import ConfigurationError, StoreUnavailable
+from keyguard.hashing import SLOW_HASHING, Passwords
+from keyguard.journal import logger
+from keyguard.lifecycle._arguments import Actor, bytes_of, id_of
+from keyguard.lifecycle._audit import event
+from keyguard.model import AuditKind, Owner
+from keyguard.ports import Clock, KeyRegistry
 
 __all__ = ["hash_password", "set_password", "verify_password"]
 
-_PASSWORDS = Argon2Hasher()
+_PASSWORDS = Passwords()
 
 
-async def set_password(store: KeyRegistry, owner: Owner | str, password: str | None) -> None:
+async def set_password(
+    store: KeyRegistry,
+    owner: Owner | str,
+    password: str | None,
+    *,
+    actor: Actor | None = None,
+    clock: Clock = utc_now,
+) -> None:
     """Set an owner's password, kept under Argon2id; None takes it away.
 
     Raises:
@@ -23,19 +33,42 @@ async def set_password(store: KeyRegistry, owner: Owner | str, password: str | N
         NotSupported: if owners live in the app's own table.
         Overloaded: if too many slow hashes wait.
     """
-    await store.set_password(id_of(owner), None if password is None else await hash_password(password))
+    owner_id = id_of(owner)
+    verifier = None if password is None else await hash_password(password)
+    kind = AuditKind.OWNER_PASSWORD_REMOVED if verifier is None else AuditKind.OWNER_PASSWORD_SET
+    changed = event(kind, clock(), actor, owner_id=owner_id)
+    await store.set_password(owner_id, verifier, events=[changed])
 
 
 async def verify_password(store: KeyRegistry, name: str, password: str) -> Owner | None:
     """Return the active owner with that name and password, else None.
 
-    A slow hash is computed whether or not there is such an owner, so that the time taken does not tell who is one.
-    Raises `Overloaded` if too many slow hashes wait.
+    A slow hash is computed whether or not there is such an owner, so that the time taken does not tell who is one. It
+    does where a password is kept in another way than a new one would be: under bcrypt, brought from another program, or
+    with other costs. Such a verifier is replaced when the password was right.
+
+    Raises `Overloaded` if too many slow hashes wait, and `StoreUnavailable` also if a password is kept under bcrypt and
+    the package that computes that is not installed.
     """
     owner = await store.find_owner(name)
     verifier = None if owner is None else await store.get_password(owner.id)
-    matches = await SLOW_HASHING.run(lambda: _matches(verifier, password))
-    return owner if owner is not None and owner.is_active and matches else None
+    matches, new = await SLOW_HASHING.run(lambda: _verify(verifier, password))
+    if owner is None or verifier is None or not owner.is_active or not matches:
+        return None
+    if new is not None:
+        try:
+            await store.upgrade_password(owner.id, password=verifier, new_password=new)
+        except StoreUnavailable as problem:  # The password is right: the next sign-in may do it.
+            logger.warning("a password's verifier could not be replaced: %s", problem)
+    return owner
+
+
+def _verify(verifier: str | None, password: str) -> tuple[bool, str | None]:
+    """Tell whether a password is right, and return the verifier that is to take the old one's place."""
+    secret = bytes_of(password)
+    if not _PASSWORDS.verify(verifier or _nobodys_password(), secret) or verifier is None:
+        return False, None
+    return True, _PASSWORDS.renewed(verifier, secret)
 
 
 @cache
@@ -44,11 +77,8 @@ def _nobodys_password() -> str:
     return _PASSWORDS.hash(secrets.token_bytes(32))
 
 
-def _matches(verifier: str | None, password: str) -> bool:
-    return _PASSWORDS.verify(verifier or _nobodys_password(), bytes_of(password)) and verifier is not None
-
-
 async def hash_password(password: str) -> str:
+    """Return a new verifier."""
     if not password:
         raise ConfigurationError("a password has one character at least; None takes it away")
     return await SLOW_HASHING.run(lambda: _PASSWORDS.hash(bytes_of(password)))

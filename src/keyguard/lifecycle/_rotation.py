@@ -8,12 +8,17 @@ from keyguard.clock import utc_now
 from keyguard.errors import ConfigurationError, Conflict
 from keyguard.hashing import Digests
 from keyguard.keys import ENTROPY_BYTES, from_entropy
-from keyguard.lifecycle._arguments import Entropy, expiry_of, in_utc
-from keyguard.lifecycle._keys import Issued, get
+from keyguard.lifecycle._arguments import Actor, Entropy, expiry_of, in_utc
+from keyguard.lifecycle._audit import born, event, iso
+from keyguard.lifecycle._issuing import Issued
+from keyguard.lifecycle._keys import get
+from keyguard.model import AuditKind, KeyRecord
 from keyguard.ports import Clock, KeyRegistry
 from keyguard.settings import Keyring
 
-__all__ = ["rotate"]
+__all__ = ["end_grace", "rotate"]
+
+_ATTEMPTS = 5
 
 
 async def rotate(
@@ -22,40 +27,85 @@ async def rotate(
     *,
     grace: timedelta = timedelta(0),
     expires_at: datetime | None = None,
+    actor: Actor | None = None,
     clock: Clock = utc_now,
     entropy: Entropy = secrets.token_bytes,
 ) -> Issued:
     """Issue a new key in the place of an old one, which ends; both or nothing.
 
-    The new one has an id and a secret of its own, in Keyguard's own form, and the owner, name, scopes and networks of
-    the old one. It is disabled if the old one is, and not valid before the old one would have been.
+    The new one has an id and a secret of its own, in Keyguard's own form, and the owner, name, scopes, networks and
+    metadata of the old one, which it names in `rotated_from`. It is disabled if the old one is, and not valid before
+    the old one would have been.
 
     Args:
         store: where the keys are kept.
         key_id: the old one.
         grace: how long the old key is still good, beside the new one; never longer than it would have been anyway.
-            Without a grace it is revoked at once, for the reason ``rotated``.
+            Without a grace it is revoked at once, for the reason ``rotated``. `end_grace` ends it early.
         expires_at: from when on the new key is not good any more. Without it, when the old one would have ended, where
             that is not later than the keyring's `max_lifetime` allows.
+        actor: who asks for it, for the audit log.
         clock: the time of the rotation.
         entropy: where the new key's randomness comes from.
 
     Raises:
         ConfigurationError: if the grace is negative or has no end, or `expires_at` is not as for `issue`.
         NotFound: if there is no key with that id, or no owner any more.
-        Conflict: if the key is revoked or has expired, or if somebody else rotates or revokes it at this moment.
+        Conflict: if the key is revoked, has expired, or was rotated already: then its successor, which the message
+            names, is the one to rotate. Also if others change it again and again at this moment.
     """
-    old = await get(store, key_id)
+    expires_at = in_utc("expires_at", expires_at)
+    for _ in range(_ATTEMPTS):
+        old = await get(store, key_id)
+        now = clock()
+        await _check_state(store, old, now)
+        until = _end_of_grace(grace, old.expires_at, now)
+        new = await _successor(store.keyring, old, expires_at, now, entropy)
+        record = new.record
+        rotated = event(AuditKind.KEY_ROTATED, now, actor, key_id=old.id, successor=record.id, until=iso(until))
+        issued = born(AuditKind.KEY_ISSUED, record, actor)
+        if await store.rotate_key(old, record, until=until, events=[rotated, issued]):
+            return new
+    raise Conflict("others are changing the key at this moment: look at it again")
+
+
+async def end_grace(store: KeyRegistry, key_id: str, *, actor: Actor | None = None, clock: Clock = utc_now) -> bool:
+    """End the grace of a key that was rotated: revoke it, for the reason ``rotated``; tell whether this call did it.
+
+    The key that took its place goes on. A grace that has run out by this host's clock is ended all the same, because
+    another host's may be behind.
+
+    Raises:
+        NotFound: if there is no key with that id.
+        Conflict: if the key was not rotated: `revoke` ends a key that nothing has taken the place of.
+    """
+    record = await get(store, key_id)
+    if record.rotated_at is None:
+        raise Conflict("the key was not rotated, so it is in no grace: revoke it, or rotate it")
     now = clock()
+    ended = event(AuditKind.KEY_GRACE_ENDED, now, actor, key_id=key_id, until=iso(record.expires_at))
+    return await store.revoke_key(key_id, now, "rotated", events=[ended])
+
+
+async def _check_state(store: KeyRegistry, old: KeyRecord, now: datetime) -> None:
+    """Raise `Conflict` if a key is in no state to be rotated."""
+    if old.rotated_at is not None:
+        rotations = await store.list_events(key_id=old.id, kinds={AuditKind.KEY_ROTATED}, limit=1)
+        by = f" by {rotations[0].detail['successor']}" if rotations else ""
+        raise Conflict(f"the key was replaced{by} at {old.rotated_at:%Y-%m-%d %H:%M:%S} UTC: rotate its successor")
     if old.revoked_at is not None:
         raise Conflict("a revoked key is not rotated: issue a new one")
     if old.expires_at is not None and old.expires_at <= now:
         raise Conflict("a key that has expired is not rotated: issue a new one")
-    until = _end_of_grace(grace, old.expires_at, now)
-    key = from_entropy(store.keyring.prefix, entropy(ENTROPY_BYTES))
+
+
+async def _successor(
+    keyring: Keyring, old: KeyRecord, expires_at: datetime | None, now: datetime, entropy: Entropy
+) -> Issued:
+    key = from_entropy(keyring.prefix, entropy(ENTROPY_BYTES))
     not_before = old.not_before if old.not_before is not None and old.not_before > now else None
-    lookup, verifier = await Digests(store.keyring).make(key)
-    new = replace(
+    lookup, verifier = await Digests(keyring).make(key)
+    record = replace(
         old,
         id=key.id,
         prefix=f"{key.prefix}_",
@@ -63,13 +113,10 @@ async def rotate(
         verifier=verifier,
         created_at=now,
         not_before=not_before,
-        expires_at=expiry_of(
-            store.keyring, not_before, in_utc(expires_at) or _inherited(store.keyring, old.expires_at, now), now
-        ),
+        expires_at=expiry_of(keyring, not_before, expires_at or _inherited(keyring, old.expires_at, now), now),
+        rotated_from=old.id,
     )
-    if not await store.rotate_key(old, new, until=until):
-        raise Conflict("the key was revoked or rotated at this moment: look at it again")
-    return Issued(key=key, record=new)
+    return Issued(key=key, record=record)
 
 
 def _inherited(keyring: Keyring, expires_at: datetime | None, now: datetime) -> datetime | None:
