@@ -203,7 +203,7 @@ MEANINGS = {
         "name": "unique",
         "is_active": "false refuses all of the owner's keys",
         "is_superuser": "",
-        "password": "an Argon2id verifier",
+        "password": "a verifier: Argon2id, or bcrypt where it was brought from elsewhere and not used since",
         "created_at": "",
     },
     "keyguard_keys": {
@@ -221,6 +221,27 @@ MEANINGS = {
         "disabled_at": "",
         "revoked_at": "",
         "revoked_reason": "",
+        "rotated_at": "when another key took its place",
+        "rotated_from": "the id of the key whose place it took",
+        "metadata": "a JSON object: what the app notes about the key",
+    },
+    "keyguard_events": {
+        "id": "grows with each event",
+        "at": "",
+        "kind": "what was done, such as `key.revoked`",
+        "actor": "who asked for it, as the app names them; empty where nobody said",
+        "key_id": "",
+        "owner_id": "which owner, or whose key: the id as a text",
+        "detail": "a JSON object, without secrets",
+    },
+    "keyguard_credentials": {
+        "owner_id": "the owner, as in `keyguard_keys`",
+        "name": "what the app looks it up by, such as `OPENAI_API_KEY`",
+        "sealed": "the credential, as the vault has sealed it",
+        "sealed_with": "the check value of the secret key that sealed it",
+        "created_at": "",
+        "updated_at": "",
+        "metadata": "a JSON object: what the app notes about it, in plain text",
     },
 }
 """What each column holds, where its name does not say it."""

@@ -2,12 +2,14 @@
 
 import asyncio
 import re
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from keyguard.errors import StoreUnavailable
-from keyguard.model import Owner, Usage
+from keyguard.model import AuditEvent, AuditKind, Credential, Owner, Usage
 from keyguard.settings import Keyring
 from keyguard.stores.sql import SQLStore
 from keyguard.testing import NOON, make_record
@@ -29,7 +31,7 @@ async def role(postgres, database):
 
 
 async def test_the_manuals_grants_are_enough(postgres, database, role):
-    """With the manual's grants the store does all that it does; the revision it can only read."""
+    """With the manual's grants the store does all that it does; revision and audit log are not the app's to change."""
     pepper = Keyring(peppers=(b"p" * 32,))
     store = SQLStore(postgres.url(database).replace("keyguard:", f"{role}:"), keyring=pepper)
     await store.add_owner(Owner(id="1", name="ada"), created_at=NOON)
@@ -43,6 +45,18 @@ async def test_the_manuals_grants_are_enough(postgres, database, role):
     await store.set_password("1", "verifier")
     await store.record_uses({"k": Usage(total=3)}, worker="w", sequence=1)
     assert (await store.get_uses(["k"]))["k"].total == 3
-    with pytest.raises(StoreUnavailable, match="permission denied"):
-        await store._database.change(lambda each: each.exec_driver_sql("UPDATE keyguard_revision SET n = 0"))
+    credential = Credential(owner_id="1", name="A", sealed="s", sealed_with="w", created_at=NOON, updated_at=NOON)
+    await store.put_credential(credential)
+    await store.add_all(keys=[make_record("another", "1")], uses={"another": Usage(total=1)})
+    event = AuditEvent(at=NOON, kind=AuditKind.KEY_PURGED)
+    assert await store.purge_keys(NOON + timedelta(1), limit=9, event=event) == 1
+    assert await store.remove_credential("1", "A", events=[replace(event, kind=AuditKind.CREDENTIAL_REMOVED)])
+    assert len(await store.list_events()) == 2
+    for statement in (
+        "UPDATE keyguard_revision SET n = 0",
+        "DELETE FROM keyguard_events",
+        "UPDATE keyguard_events SET actor = 'nobody'",
+    ):
+        with pytest.raises(StoreUnavailable, match="permission denied"):
+            await store._database.change(lambda each, statement=statement: each.exec_driver_sql(statement))
     await store.close()

@@ -1,6 +1,6 @@
 """Alembic's migrations of Keyguard's tables, with a version table of their own: `keyguard_alembic_version`.
 
-They need the extra `migrations`; nothing else in Keyguard does. From Python, in a script or at a release::
+They need the extra `cli`; nothing else in Keyguard does. From Python, in a script or at a release::
 
     await keyguard.migrations.upgrade(store)
 
