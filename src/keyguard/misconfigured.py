@@ -21,9 +21,9 @@ class Misconfigured:
 
     def __init__(self, mistake: Exception) -> None:
         self._mistake = mistake
-        self._sentence = f"KeyGuard cannot be set up: {mistake}"
+        self.sentence = f"KeyGuard cannot be set up: {mistake}"
         self._answerer = Answerer(Challenge(), None)
-        logger.critical("%s", self._sentence)
+        logger.critical("%s", self.sentence)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Fail the lifespan with the mistake's sentence, and every request with 503.
@@ -32,7 +32,7 @@ class Misconfigured:
         """
         if scope["type"] == "lifespan":
             await receive()
-            await send({"type": "lifespan.startup.failed", "message": self._sentence})
+            await send({"type": "lifespan.startup.failed", "message": self.sentence})
             raise self._mistake
         if scope["type"] in {"http", "websocket"}:
             # Nobody knows where this request has its key, if it has one: an access log must not find it.
