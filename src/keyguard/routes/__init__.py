@@ -11,6 +11,7 @@ A mounted app of any kind can tell its routes: in an attribute `routes`, a list 
 their order, below the mount.
 """
 
+from keyguard.routes._met import guards_met
 from keyguard.routes._survey import survey
 from keyguard.routes._values import (
     Concern,
@@ -32,5 +33,6 @@ __all__ = [
     "Survey",
     "SurveyedGuard",
     "SurveyedRoute",
+    "guards_met",
     "survey",
 ]

@@ -133,6 +133,8 @@ class Answer:
     """
 
     asked: list[tuple[Guarding, Requirement]] = field(default_factory=list[tuple[Guarding, Requirement]])
+    scopes: list[Scope] = field(default_factory=list[Scope])
+    """For each of the guards, the request as it arrives there."""
     leaf: Leaf | None = None
 
 
@@ -195,6 +197,7 @@ class App:
             for step in way.steps:
                 if isinstance(step, Guarding):
                     answer.asked.append((step, step.requirement(scope)))
+                    answer.scopes.append({**scope})
                 else:
                     step.change(scope)
             if isinstance(way.end, Leaf):
