@@ -1,9 +1,10 @@
 """The migrations make the same tables as `create_schema`, and the two get along."""
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import pytest
 from alembic import config as alembic_config
@@ -14,7 +15,7 @@ from sqlalchemy import Integer, Text, Uuid, inspect
 
 from keyguard.errors import SchemaMismatch, StoreUnavailable
 from keyguard.migrations import SCRIPT_LOCATION, downgrade, upgrade
-from keyguard.model import Owner
+from keyguard.model import KeyState, Owner
 from keyguard.stores._schema import REVISION, VERSION, VERSION_TABLE
 from keyguard.stores.sql import SQLStore, UserTable
 from keyguard.testing import NOON, make_record
@@ -118,6 +119,34 @@ async def test_what_is_in_the_tables_stays(tmp_path):
         assert await store.get_key("one") == key
 
 
+AN_OWNER = "INSERT INTO keyguard_owners VALUES ('1', 'ada', true, false, NULL, 0)"
+A_KEY = (
+    "INSERT INTO keyguard_keys (id, lookup, verifier, owner_id, prefix, name, scopes, networks, created_at, "
+    "revoked_reason) VALUES ('k', 'l', 'v', '1', 'kg_', 'n', '[]', '[]', 0, '')"
+)
+KEPT = "SELECT id FROM keyguard_keys ORDER BY id"
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+async def test_keys_of_older_versions_go_on(tmp_path, revision):
+    """Keys in the tables of an older version are there in those of the newest, and a downgrade keeps them."""
+    async with at(tmp_path / "keys.db") as store:
+        await upgrade(store, revision)
+        for statement in (AN_OWNER, A_KEY):
+            await store.change_schema(lambda connection, statement=statement: connection.exec_driver_sql(statement))
+        await upgrade(store)
+        key = (await store.find(["l"])).key
+        assert (key.id, key.metadata, key.rotated_at, key.rotated_from) == ("k", {}, None, None)
+        assert await store.list_keys(state=KeyState.ACTIVE, at=NOON) == [key]
+        new = make_record("new", "1", created_at=NOON, rotated_from="k", metadata_json='{"a": 1}')
+        assert await store.rotate_key(key, new, until=None)
+        assert store.token() is not None
+        await downgrade(store, revision)
+        assert await seen(store, lambda connection: connection.exec_driver_sql(KEPT).all()) == [("k",), ("new",)]
+        await upgrade(store)
+        assert [each.id for each in await store.list_keys()] == ["new", "k"]
+
+
 async def test_an_older_version_is_told_how_to_get_on(tmp_path):
     """On tables of an older version a store opens not, makes none, and says that a migration is due; then it opens."""
     async with at(tmp_path / "keys.db") as store:
@@ -184,13 +213,19 @@ async def test_alembics_own_command_line(tmp_path, section):
         assert set(await seen(store, tables)) == {VERSION_TABLE}
 
 
-def test_alembic_writes_the_sql(tmp_path, section, capsys):
-    """`alembic --sql` writes what an upgrade would do, and does nothing."""
+async def test_alembic_writes_the_sql(tmp_path, section, capsys):
+    """`alembic --sql` writes what an upgrade would do, and does nothing; SQLite's own program could then do it."""
     section("upgrade", "head", "--sql")
     written = capsys.readouterr().out
     for line in ("CREATE TABLE keyguard_keys", "VALUES ('schema', '1')", f"INSERT INTO {VERSION_TABLE}"):
         assert line in written
     assert not (tmp_path / "keys.db").exists()
+    with closing(sqlite3.connect(tmp_path / "keys.db")) as connection:
+        connection.executescript(written)
+    async with at(tmp_path / "keys.db") as store:
+        await store.open()
+        assert store.token() is not None
+        assert await seen(store, differences(store)) == []
 
 
 def test_nothing_else_needs_alembic():

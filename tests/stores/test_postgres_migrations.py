@@ -12,7 +12,7 @@ from sqlalchemy import Boolean, Column, Integer, MetaData, Table, Text, Uuid, in
 
 from keyguard.errors import SchemaMismatch, StoreUnavailable
 from keyguard.migrations import downgrade, upgrade
-from keyguard.model import Owner
+from keyguard.model import AuditEvent, AuditKind, Owner
 from keyguard.stores._schema import REVISION, VERSION, VERSION_TABLE
 from keyguard.stores.sql import SQLStore, UserTable
 from keyguard.testing import NOON, make_record
@@ -105,9 +105,10 @@ async def test_there_and_back_again(postgres_url, users):
     async with at(postgres_url, users) as store:
         await upgrade(store)
         before = await seen(store, everything)
-        await downgrade(store, "0001")
-        with pytest.raises(SchemaMismatch):
-            await store.open()
+        for revision in ("0002", "0001"):
+            await downgrade(store, revision)
+            with pytest.raises(SchemaMismatch):
+                await store.open()
         await upgrade(store)
         await downgrade(store, "base")
         tables, triggers, functions = await seen(store, everything)
@@ -116,10 +117,11 @@ async def test_there_and_back_again(postgres_url, users):
         assert await seen(store, everything) == before
 
 
-async def test_keys_survive_a_migration(postgres_url):
-    """What is in the tables of the first revision is there in those of the newest."""
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+async def test_keys_survive_a_migration(postgres_url, revision):
+    """What is in the tables of an older revision is there in those of the newest, and after a downgrade."""
     async with at(postgres_url) as store:
-        await upgrade(store, "0001")
+        await upgrade(store, revision)
         await store.change_schema(
             lambda connection: (
                 connection.exec_driver_sql("INSERT INTO keyguard_owners VALUES ('1', 'ada', true, false, NULL, 0)"),
@@ -130,7 +132,14 @@ async def test_keys_survive_a_migration(postgres_url):
             )
         )
         await upgrade(store)
-        assert (await store.find(["l"])).key.id == "k"
+        key = (await store.find(["l"])).key
+        assert (key.id, key.metadata, key.rotated_at, key.rotated_from) == ("k", {}, None, None)
+        await store.rename_key("k", "renamed", events=[AuditEvent(at=NOON, kind=AuditKind.KEY_RENAMED, key_id="k")])
+        assert [event.owner_id for event in await store.list_events()] == ["1"]
+        await downgrade(store, revision)
+        await upgrade(store)
+        assert [each.name for each in await store.list_keys()] == ["renamed"]
+        assert await store.list_events() == []
 
 
 async def test_a_migration_that_fails_changes_nothing(postgres_url):

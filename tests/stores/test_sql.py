@@ -25,15 +25,19 @@ from keyguard.errors import (
     StoreUnavailable,
     WrongPepper,
 )
-from keyguard.model import Owner
+from keyguard.model import AuditEvent, AuditKind, Credential, KeyState, Owner
 from keyguard.settings import Keyring
 from keyguard.stores._schema import REVISION, VERSION
 from keyguard.stores._vouchers import voucher_for
+from keyguard.stores.memory import MemoryStore
 from keyguard.stores.sql import SQLStore, UserTable
 from keyguard.testing import NOON, make_digest, make_record
 
 ADA = Owner(id="owner-1", name="ada")
 KEY = make_record("one", ADA.id)
+REVOKED = AuditEvent(at=NOON, kind=AuditKind.KEY_REVOKED, key_id="one")
+
+LITERALLY = {"literal_binds": True}
 
 
 @pytest.fixture
@@ -150,6 +154,44 @@ async def test_a_find_uses_the_indexes(path):
     ]
 
 
+async def test_a_list_is_one_statement(path):
+    """Keys are filtered and cut to pages by the database: one SELECT, whatever is asked for."""
+    async with filled(path) as store:
+        with statements(store) as seen:
+            await store.list_keys(ADA.id, state=KeyState.GRACE, at=NOON, begins="kg_", after=KEY, limit=5)
+    assert [statement.split(" ")[0] for statement in seen] == ["SELECT"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "plan"),
+    [
+        ({}, ["SCAN keyguard_keys USING INDEX ix_keyguard_keys_created_at"]),
+        ({"after": KEY}, ["SEARCH keyguard_keys USING INDEX ix_keyguard_keys_created_at"]),
+        ({"state": KeyState.ACTIVE, "at": NOON}, ["SCAN keyguard_keys USING INDEX ix_keyguard_keys_created_at"]),
+        (
+            {"owner_id": ADA.id},
+            ["SEARCH keyguard_keys USING INDEX ix_keyguard_keys_owner_id", "USE TEMP B-TREE FOR ORDER BY"],
+        ),
+    ],
+    ids=["first", "next", "in a state", "of an owner"],
+)
+async def test_a_page_is_read_by_an_index(path, asked, plan):
+    """A page of all keys is read in the order of an index and sorts nothing; one owner's keys are found by theirs."""
+    async with filled(path) as store, store._database.engine.connect() as connection:
+        arguments = {"owner_id": None, "state": None, "at": None, "begins": "", "after": None, "limit": 50, **asked}
+        compiled = store._keys.listing(**arguments).compile(connection.sync_engine, compile_kwargs=LITERALLY)
+        rows = (await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")).all()
+    assert [detail.split(" (")[0] for *_, detail in rows] == plan
+
+
+async def test_a_state_is_that_of_a_time():
+    """To ask for the keys in a state without saying when is a mistake, and not an empty list."""
+    async with filled("sqlite+aiosqlite://") as store:
+        for each in (store, MemoryStore()):
+            with pytest.raises(ConfigurationError, match="give `at` as well"):
+                await each.list_keys(state=KeyState.ACTIVE)
+
+
 async def test_reading_writes_nothing(path):
     """Another connection sees no change of the database after finds and other reads."""
     async with filled(path) as store:
@@ -178,6 +220,23 @@ async def test_a_write_begins_at_once(path):
             "BEGIN IMMEDIATE",
             UPDATE,
         ]
+
+
+async def test_an_event_is_written_with_its_change(path):
+    """A change and its event are one transaction, in which the key's owner is read; without a change, neither is."""
+    async with filled(path) as store:
+        with statements(store) as seen:
+            await store.revoke_key("one", NOON, "leaked", events=[REVOKED])
+            await store.revoke_key("one", NOON, "leaked", events=[REVOKED])
+    assert [" ".join(statement.split()[:3]) for statement in seen] == [
+        "BEGIN IMMEDIATE",
+        "UPDATE keyguard_keys SET",
+        "SELECT keyguard_keys.id, keyguard_keys.owner_id",
+        "INSERT INTO keyguard_events",
+        "BEGIN IMMEDIATE",
+        "UPDATE keyguard_keys SET",
+        "SELECT keyguard_keys.id FROM",
+    ]
 
 
 async def test_times_are_integers_of_microseconds(path):
@@ -457,7 +516,7 @@ WORKER = """
 import asyncio, sys, time
 from datetime import UTC, datetime
 from keyguard.errors import Conflict
-from keyguard.model import Owner
+from keyguard.model import AuditEvent, AuditKind, Credential, KeyState, Owner
 from keyguard.stores.sql import SQLStore
 from keyguard.testing import make_digest, make_record
 
@@ -670,14 +729,54 @@ async def test_a_row_that_cannot_be_read_is_no_pass(path, column, value):
             await store.find([KEY.lookup])
 
 
-async def test_a_key_goes_with_its_owner(path):
-    """An owner deleted in SQL takes the keys along, where foreign keys are on."""
-    async with filled(path):
+async def test_a_change_whose_event_cannot_be_written_is_not_made(path):
+    """Where the audit log does not take an event the change that it tells of is not made either."""
+    ended = make_record("two", ADA.id, expires_at=NOON)
+    async with filled(path) as store:
+        await store.add_key(ended)
+        raw(path, "CREATE TRIGGER full BEFORE INSERT ON keyguard_events BEGIN SELECT RAISE(ABORT, 'full'); END")
+        with pytest.raises(StoreUnavailable):
+            await store.revoke_key("one", NOON, "leaked", events=[REVOKED])
+        with pytest.raises(StoreUnavailable):
+            await store.purge_keys(NOON + timedelta(1), limit=1, event=REVOKED)
+        assert await store.list_keys() == [ended, KEY]
+
+
+@pytest.mark.parametrize(("column", "value"), [("kind", "key.eaten"), ("detail", "{"), ("at", "yesterday")])
+async def test_an_event_that_cannot_be_read_is_not_passed_over(path, column, value):
+    """An event into whose row somebody wrote nonsense makes the log unreadable, rather than one event shorter."""
+    async with filled(path) as store:
+        await store.revoke_key("one", NOON, "leaked", events=[REVOKED])
+        raw(path, f"UPDATE keyguard_events SET {column} = ?", value)
+        with pytest.raises(StoreUnavailable):
+            await store.list_events()
+
+
+async def test_no_event_gets_the_number_of_another(path):
+    """The numbers of events go on growing when the newest events were deleted in SQL."""
+    async with filled(path) as store:
+        for _ in range(2):
+            await store.rename_key("one", "renamed", events=[REVOKED])
+        (newest, _) = await store.list_events()
+        raw(path, "DELETE FROM keyguard_events")
+        await store.rename_key("one", "renamed", events=[REVOKED])
+        (event,) = await store.list_events()
+    assert event.id > newest.id
+
+
+async def test_keys_and_credentials_go_with_their_owner(path):
+    """An owner deleted in SQL takes keys and credentials along, where foreign keys are on; events stay."""
+    async with filled(path) as store:
+        credential = Credential(
+            owner_id=ADA.id, name="A", sealed="s", sealed_with="w", created_at=NOON, updated_at=NOON
+        )
+        await store.put_credential(credential, events=[AuditEvent(at=NOON, kind=AuditKind.CREDENTIAL_STORED)])
         raw_connection = sqlite3.connect(path)
         with closing(raw_connection), raw_connection:
             raw_connection.execute("PRAGMA foreign_keys=ON")
             raw_connection.execute("DELETE FROM keyguard_owners")
-    assert raw(path, "SELECT count(*) FROM keyguard_keys") == [(0,)]
+    for table, count in (("keys", 0), ("credentials", 0), ("events", 1)):
+        assert raw(path, f"SELECT count(*) FROM keyguard_{table}") == [(count,)]
 
 
 # --- the app's own users ----------------------------------------------------------------------------------------
