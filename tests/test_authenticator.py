@@ -110,7 +110,8 @@ class Guarded:
 
     async def move_the_token(self):
         """Have a change made that is not about the key: what is remembered is read anew."""
-        await lifecycle.set_superuser(self.store, self.root, superuser=True)
+        bystander = await lifecycle.add_owner(self.store, f"owner {len(await self.store.list_owners())}")
+        await lifecycle.set_superuser(self.store, bystander, superuser=True)
 
     async def ask(self, *keys, requirement=REQUIRED, address=HERE, bearer=None, **options):
         """Ask with keys in the header, and with a bearer token."""

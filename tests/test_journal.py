@@ -14,7 +14,7 @@ from keyguard.errors import StoreUnavailable
 from keyguard.journal import Journal, loggable_path
 from keyguard.keys import from_entropy
 from keyguard.model import Allowed, Anonymous, Event, Principal, Reason, Refused, Rule, Source
-from keyguard.testing import make_record
+from keyguard.testing import NOON, make_record
 
 ADA = Principal(id="owner-1", name="ada")
 KEY = make_record("3fJ2x0Qm7LpZ", "owner-1")
@@ -59,8 +59,8 @@ def test_a_refusal_is_one_line(lines, reason):
 
 def test_a_refusal_names_the_key_that_was_genuine(lines):
     """Where a key was refused that exists, the line shows prefix and the beginning of its id."""
-    Journal().record(refused(Reason.REVOKED, key=KEY))
-    assert lines() == ["refused: the key was revoked ('GET /flows', key kg_3fJ2…)"]
+    Journal().record(refused(Reason.DISABLED, key=KEY))
+    assert lines() == ["refused: the key is disabled ('GET /flows', key kg_3fJ2…)"]
 
 
 def test_a_websocket_has_no_method(lines):
@@ -95,20 +95,33 @@ def test_who_passes_is_not_written(lines, decision):
 def test_a_bad_key_that_passes_is_written(lines):
     """A bad key that SKIP_AUTH lets pass writes what was wrong with it."""
     Journal().record(event(Allowed(rule=Rule.SKIP_AUTH, principal=ADA, noted=Reason.EXPIRED)))
-    assert lines() == ["let pass by SKIP_AUTH: the key has expired ('GET /flows')"]
+    passed = Allowed(rule=Rule.SKIP_AUTH, principal=ADA, noted=Reason.EXPIRED, noted_key=KEY)
+    Journal().record(event(passed))
+    assert lines() == [
+        "let pass by SKIP_AUTH: the key has expired ('GET /flows')",
+        "let pass by SKIP_AUTH: the key has expired ('GET /flows', key kg_3fJ2…)",
+    ]
+
+
+def fields_of(record):
+    return {name: value for name, value in vars(record).items() if name.startswith("keyguard_")}
 
 
 def test_a_line_has_its_facts_beside_it(caplog):
     """The record carries reason, rule, ids, address and sources as fields, for those who search logs."""
     where = {"address": IPv4Address("192.0.2.1"), "sources": (Source.HEADER, Source.QUERY)}
-    Journal().record(refused(Reason.REVOKED, key=KEY, **where))
+    Journal().record(refused(Reason.DISABLED, key=KEY, **where))
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("keyguard", "WARNING")
-    assert {name: value for name, value in vars(record).items() if name.startswith("keyguard_")} == {
-        "keyguard_reason": "REVOKED",
+    assert fields_of(record) == {
+        "keyguard_event": "refused",
+        "keyguard_reason": "DISABLED",
         "keyguard_rule": "BAD_KEY",
         "keyguard_key_id": "3fJ2x0Qm7LpZ",
         "keyguard_owner_id": "owner-1",
+        "keyguard_revoked_at": None,
+        "keyguard_revoked_reason": None,
+        "keyguard_revoked_by_rotation": None,
         "keyguard_address": "192.0.2.1",
         "keyguard_sources": ["header", "query"],
     }
@@ -118,12 +131,183 @@ def test_facts_that_are_not_known(caplog):
     """Where there is no genuine key, no address and no source, the fields say so."""
     Journal().record(refused(Reason.MISSING, rule=Rule.NO_KEY))
     (record,) = caplog.records
-    assert [vars(record)[f"keyguard_{name}"] for name in ("key_id", "owner_id", "address", "sources")] == [
-        None,
-        None,
-        None,
-        [],
+    assert fields_of(record) == {
+        "keyguard_event": "refused",
+        "keyguard_reason": "MISSING",
+        "keyguard_rule": "NO_KEY",
+        "keyguard_key_id": None,
+        "keyguard_owner_id": None,
+        "keyguard_revoked_at": None,
+        "keyguard_revoked_reason": None,
+        "keyguard_revoked_by_rotation": None,
+        "keyguard_address": None,
+        "keyguard_sources": [],
+    }
+
+
+def test_what_was_let_pass_is_told_apart(caplog):
+    """A bad key that SKIP_AUTH lets pass is an event of its own kind."""
+    Journal().record(event(Allowed(rule=Rule.SKIP_AUTH, principal=ADA, noted=Reason.UNKNOWN)))
+    assert fields_of(caplog.records[0])["keyguard_event"] == "let_pass"
+
+
+# --- a revoked key ----------------------------------------------------------------------------------------------
+
+
+def revoked(key_id="3fJ2x0Qm7LpZ", reason="leaked", **changes):
+    return make_record(key_id, "owner-1", revoked_at=NOON, revoked_reason=reason, **changes)
+
+
+def presented(key=None, **fields):
+    """A request with a revoked key."""
+    return refused(Reason.REVOKED, key=key or revoked(), **fields)
+
+
+def test_a_revoked_key_has_a_line_of_its_own(lines):
+    """The line says first that a revoked key was presented, then what came of it, which key, and when and why."""
+    Journal().record(presented())
+    Journal().record(presented(revoked(reason="")))
+    assert lines() == [
+        "a revoked key was presented: refused ('GET /flows', key kg_3fJ2…, revoked 2026-03-01 12:00:00 UTC: 'leaked')",
+        "a revoked key was presented: refused ('GET /flows', key kg_3fJ2…, revoked 2026-03-01 12:00:00 UTC)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("decision", "outcome"),
+    [
+        (
+            Allowed(rule=Rule.SKIP_AUTH, principal=ADA, noted=Reason.REVOKED, noted_key=revoked()),
+            "let pass by SKIP_AUTH",
+        ),
+        (Refused(rule=Rule.SKIP_AUTH, reason=Reason.NO_AUTO_LOGIN_USER, key=revoked()), "refused"),
+    ],
+    ids=["let pass", "no auto-login user"],
+)
+def test_a_revoked_key_is_told_whatever_came_of_it(lines, caplog, decision, outcome):
+    """The event is the same where SKIP_AUTH lets the request pass, or would if it could."""
+    asked = event(decision)
+    assert asked.revoked_key == revoked()
+    Journal().record(asked)
+    assert lines()[0].startswith(f"a revoked key was presented: {outcome} ('GET /flows', key kg_3fJ2…, revoked 2026")
+    assert fields_of(caplog.records[0])["keyguard_event"] == "revoked_key_presented"
+
+
+@pytest.mark.parametrize(
+    ("reason", "rotated_at", "by_rotation"),
+    [("leaked", None, False), ("leaked", NOON, False), ("rotated", NOON, True), ("rotated", None, False)],
+)
+def test_an_alarm_needs_no_text(caplog, reason, rotated_at, by_rotation):
+    """The fields say which key of whom it was, and when and why it was revoked; and if that was by a rotation."""
+    Journal().record(presented(revoked(reason=reason, rotated_at=rotated_at)))
+    assert fields_of(caplog.records[0]) == {
+        "keyguard_event": "revoked_key_presented",
+        "keyguard_reason": "REVOKED",
+        "keyguard_rule": "BAD_KEY",
+        "keyguard_key_id": "3fJ2x0Qm7LpZ",
+        "keyguard_owner_id": "owner-1",
+        "keyguard_revoked_at": "2026-03-01T12:00:00.123456+00:00",
+        "keyguard_revoked_reason": reason,
+        "keyguard_revoked_by_rotation": by_rotation,
+        "keyguard_address": None,
+        "keyguard_sources": [],
+    }
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        Refused(rule=Rule.BAD_KEY, reason=Reason.UNKNOWN),
+        Refused(rule=Rule.BAD_KEY, reason=Reason.DISABLED, key=KEY),
+        Refused(rule=Rule.REQUIRE, reason=Reason.SCOPE_MISSING, key=KEY),
+        Allowed(rule=Rule.KEY, principal=ADA, key=KEY),
+        Allowed(rule=Rule.SKIP_AUTH, principal=ADA, noted=Reason.EXPIRED, noted_key=KEY),
+        Anonymous(rule=Rule.OPTIONAL),
+    ],
+    ids=lambda decision: f"{decision.rule.name} {getattr(decision, 'reason', '')}",
+)
+def test_no_other_request_brings_a_revoked_key(decision):
+    """An observer sees a revoked key in no other event."""
+    assert event(decision).revoked_key is None
+
+
+def test_no_flood_drowns_a_revoked_key(lines):
+    """Its line has an allowance of its own: others do not use that up, and it uses up nobody else's."""
+    journal = Journal(burst=3, clock=Seconds())
+    for _ in range(100):
+        journal.record(refused())
+        journal.trouble("the store is not available", StoreUnavailable("x"))
+    journal.record(presented())
+    assert len(lines()) == 4
+    assert lines()[-1].startswith("a revoked key was presented")
+    assert lines()[-1].endswith("'leaked')")
+    other = Journal(burst=3, clock=Seconds())
+    for number in range(100):
+        other.record(presented(revoked(str(number))))
+    other.record(refused())
+    assert [line.partition(" (")[0] for line in lines()[4:]] == [
+        *["a revoked key was presented: refused"] * 3,
+        "refused: no such key",
+    ]
+
+
+def test_a_flood_of_one_revoked_key_is_a_line_in_ten_seconds(lines):
+    """Of one key there is a line at once, and another after ten seconds, with how often it came in between."""
+    clock = Seconds()
+    journal = Journal(clock=clock)
+    for _ in range(500):
+        journal.record(presented())
+    clock.now += 9.9
+    journal.record(presented())
+    assert len(lines()) == 1
+    clock.now += 0.1
+    journal.record(presented())
+    assert len(lines()) == 2
+    assert lines()[1].endswith("'leaked'); 500 times more since its line before")
+    clock.now += 10
+    journal.record(presented())
+    assert lines()[2].endswith("'leaked')")
+
+
+def test_one_revoked_key_does_not_drown_another(lines):
+    """Each key has its line, also in the middle of another one's flood."""
+    journal = Journal(burst=2, clock=Seconds())
+    for number in range(100):
+        journal.record(presented(revoked("other" if number == 50 else "flood")))
+    assert ["key kg_floo…" in line for line in lines()] == [True, False]
+
+
+def test_many_revoked_keys_are_limited_together(lines):
+    """Who has many revoked keys, and uses them in turn, gets so many lines a second, and the rest is counted."""
+    clock = Seconds()
+    journal = Journal(burst=2, clock=clock)
+    for number in range(5):
+        journal.record(presented(revoked(f"{number}xxx")))
+    clock.now += 1
+    journal.record(presented(revoked("4xxx")))
+    assert len(lines()) == 3
+    assert "key kg_4xxx…" in lines()[2]
+    assert lines()[2].endswith("; 3 lines were left out")
+
+
+def test_what_is_remembered_of_revoked_keys_is_bounded(lines):
+    """Of a thousand keys it is known when they had their line; the one that had it longest ago is forgotten first."""
+    clock = Seconds()
+    journal = Journal(burst=10_000, clock=clock)
+    for number in (*range(1000), 1000, 1, 0):
+        journal.record(presented(revoked(f"key {number}")))
+    assert len(lines()) == 1002  # That of key 0 twice.
+    assert len(journal._turns._taken) == 1000
+
+
+def test_why_a_key_was_revoked_is_one_line_without_keys(lines, caplog):
+    """The reason that a person gave is shortened, and neither begins a line nor holds a key."""
+    Journal().record(presented(revoked(reason=f"it was {SECRET} in\n\x1b[2J " + "ab " * 200)))
+    (line,) = lines()
+    assert SECRET not in line + fields_of(caplog.records[0])["keyguard_revoked_reason"]
+    assert line.isprintable()
+    assert "'it was \\u2026 in\\n\\x1b[2J ab ab" in line
+    assert len(line) < 500
 
 
 # --- trouble ----------------------------------------------------------------------------------------------------

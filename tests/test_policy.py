@@ -40,6 +40,7 @@ from keyguard.model import (
     Refused,
     Requirement,
     Rule,
+    revoked_key,
 )
 from keyguard.policy import decide, judge, lacking
 from keyguard.settings import Policy
@@ -119,14 +120,17 @@ class Row:
 
 def allow(mode, path, brought, by, who, *, noted=None, known=False, user="active"):
     """A request that passes, as somebody or as nobody."""
-    record = BROUGHT[brought].key if by is Rule.KEY else None
-    passes = Anonymous(rule=by) if who == "nobody" else Allowed(rule=by, principal=WHO[who], key=record, noted=noted)
+    if who == "nobody":
+        return Row(mode, path, brought, known, user, Anonymous(rule=by))
+    record = getattr(BROUGHT[brought], "key", None)
+    used, unused = (record, None) if by is Rule.KEY else (None, record)
+    passes = Allowed(rule=by, principal=WHO[who], key=used, noted=noted, noted_key=unused)
     return Row(mode, path, brought, known, user, passes)
 
 
 def deny(mode, path, brought, by, reason, *, known=False, user="active"):
     """A request that is refused. The record of a genuine key that is bad is told to the log."""
-    record = getattr(BROUGHT[brought], "key", None) if by is Rule.BAD_KEY else None
+    record = getattr(BROUGHT[brought], "key", None)
     return Row(mode, path, brought, known, user, Refused(rule=by, reason=reason, key=record))
 
 
@@ -382,10 +386,24 @@ def test_the_product_has_all_that_is_finite():
 
 
 def test_a_decision_names_the_key_that_it_is_about():
-    """Who passes by a key passes with its record; who is refused for a genuine one, too; nobody else has one."""
+    """A genuine key is named where a request passes by it, where it is refused, and where it passes in spite of it."""
     for case, decision in decisions().items():
-        about = isinstance(case.credential, Key) and decision.rule in {Rule.KEY, Rule.BAD_KEY}
-        assert getattr(decision, "key", None) == (credential_of(case.credential).key if about else None), case
+        if decision.rule is Rule.EXEMPT:
+            continue
+        name = "noted_key" if isinstance(decision, Allowed) and decision.rule is Rule.SKIP_AUTH else "key"
+        record = credential_of(case.credential).key if isinstance(case.credential, Key) else None
+        other = {"key", "noted_key"} - {name}
+        assert getattr(decision, name, None) == record, case
+        assert not [each for each in other if getattr(decision, each, None) is not None], case
+
+
+def test_a_revoked_key_is_told_whatever_comes_of_it():
+    """Of every request that brought a revoked key to a path that is not exempt the key is told, and of no other."""
+    for case, decision in decisions().items():
+        is_revoked = (
+            case.path != "exempt" and isinstance(case.credential, Key) and case.credential.standing == "revoked"
+        )
+        assert revoked_key(decision) == (credential_of(case.credential).key if is_revoked else None), case
 
 
 def test_only_skip_auth_notes_what_came_along():
@@ -502,7 +520,7 @@ def test_a_genuine_key_is_refused_with_its_first_defect(data, verdict, requireme
     if wrong is None:
         assert decision == Allowed(rule=Rule.KEY, principal=verdict.principal, key=verdict.key)
     elif policy.skip_auth:
-        assert decision == Refused(rule=Rule.SKIP_AUTH, reason=Reason.NO_AUTO_LOGIN_USER)
+        assert decision == Refused(rule=Rule.SKIP_AUTH, reason=Reason.NO_AUTO_LOGIN_USER, key=verdict.key)
     else:
         assert decision == Refused(rule=Rule.BAD_KEY, reason=wrong, key=verdict.key)
 

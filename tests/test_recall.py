@@ -72,6 +72,12 @@ class Silent:
         raise NotImplementedError
 
 
+async def move_the_token(store):
+    """Make a change that is not about any key: what is remembered is read anew."""
+    owner = await lifecycle.add_owner(store, f"owner {len(await store.list_owners())}")
+    await lifecycle.set_superuser(store, owner, superuser=True)
+
+
 class Guarded:
     """An authenticator over a store with a superuser, called root, and a key of his."""
 
@@ -173,7 +179,7 @@ async def test_asking_whether_it_passes_still_is_no_use():
     known = (await guarded.ask()).known
     for _ in range(3):
         assert await guarded.authenticator.passes_still(known, HERE)
-        await lifecycle.set_superuser(guarded.store, guarded.root, superuser=True)
+        await move_the_token(guarded.store)
     await guarded.authenticator.close()
     assert (await guarded.store.get_uses([guarded.key_id]))[guarded.key_id].total == 1
 
@@ -197,9 +203,9 @@ async def test_the_end_forgets_everything():
 # --- when it moves ----------------------------------------------------------------------------------------------
 
 HARMLESS = {
-    "another key revoked": lambda g: lifecycle.revoke(g.store, g.other_id),
     "another key disabled": lambda g: lifecycle.disable(g.store, g.other_id),
     "another key enabled": lambda g: lifecycle.enable(g.store, g.other_id),
+    "another key revoked": lambda g: lifecycle.revoke(g.store, g.other_id),
     "another owner deactivated": lambda g: lifecycle.deactivate(g.store, g.other),
     "another owner activated": lambda g: lifecycle.activate(g.store, g.other),
     "another owner superuser": lambda g: lifecycle.set_superuser(g.store, g.other, superuser=True),
@@ -211,11 +217,11 @@ async def test_after_each_change_there_is_one_read():
     """After a change of whatever key or owner the next use reads the row once; those after it do not."""
     guarded = await Guarded().with_key()
     guarded.other = await lifecycle.add_owner(guarded.store, "other")
+    guarded.other_id = (await lifecycle.issue(guarded.store, guarded.other)).record.id
     assert await guarded.passes() == (True, 1)
-    for change in HARMLESS.values():
-        guarded.other_id = (await lifecycle.issue(guarded.store, guarded.other)).record.id
-        await lifecycle.activate(guarded.store, guarded.other)
-        assert await guarded.passes() == (True, 1)
+    for name, change in HARMLESS.items():
+        if name == "another key rotated":
+            guarded.other_id = (await lifecycle.issue(guarded.store, guarded.other)).record.id
         await change(guarded)
         assert not guarded.is_recalled
         assert [await guarded.passes() for _ in range(3)] == [(True, 1), (True, 0), (True, 0)]
@@ -677,7 +683,7 @@ async def test_nobody_can_tell_whether_it_passes_still():
 
     guarded.store.before = fail
     assert await guarded.authenticator.passes_still(known, HERE)  # What is vouched for needs no store.
-    await lifecycle.set_superuser(guarded.store, guarded.root, superuser=True)
+    await move_the_token(guarded.store)
     with pytest.raises(StoreUnavailable):
         await guarded.authenticator.passes_still(known, HERE)
     assert await guarded.authenticator.passes_still(known, HERE)
@@ -687,7 +693,7 @@ async def test_many_who_ask_whether_it_passes_still_share_a_read():
     """After a change the connections of one key, however many, cost one read, and their next requests none."""
     guarded = await Guarded().with_key()
     known = await let_in(guarded)
-    await lifecycle.set_superuser(guarded.store, guarded.root, superuser=True)
+    await move_the_token(guarded.store)
     answers = await asyncio.gather(*[guarded.authenticator.passes_still(known, HERE) for _ in range(20)])
     assert (answers, guarded.store.reads) == ([True] * 20, 1)
     assert await guarded.passes() == (True, 0)
@@ -736,6 +742,6 @@ async def test_asking_again_has_a_time_of_its_own():
     patient = guarded.authenticator._reader._admission = Patient()
     assert await guarded.authenticator.passes_still(known, HERE)
     assert patient.now == 0
-    await lifecycle.set_superuser(guarded.store, guarded.root, superuser=True)
+    await move_the_token(guarded.store)
     assert await guarded.authenticator.passes_still(known, HERE)
     assert patient.given == [1.0]

@@ -75,7 +75,7 @@ def decide(requirement: Requirement, facts: Facts, policy: Policy, now: datetime
     if facts.identified is not None and (credential is Presented.NOTHING or credential is Presented.FOREIGN_TOKEN):
         return Allowed(rule=Rule.IDENTIFIED, principal=facts.identified)
     if policy.skip_auth:
-        return _as_auto_login_user(Rule.SKIP_AUTH, facts.auto_login_user, noted=flaw)
+        return _as_auto_login_user(Rule.SKIP_AUTH, facts.auto_login_user, noted=flaw, key=key)
     if credential is Presented.AMBIGUOUS:
         return Refused(rule=Rule.AMBIGUOUS, reason=Reason.AMBIGUOUS)
     if flaw is not None:
@@ -139,10 +139,12 @@ def _is_within(address: IPAddress | None, networks: tuple[IPNetwork, ...]) -> bo
     return any(address in network for network in networks)
 
 
-def _as_auto_login_user(rule: Rule, owner: Owner | None, *, noted: Reason | None = None) -> Allowed | Refused:
+def _as_auto_login_user(
+    rule: Rule, owner: Owner | None, *, noted: Reason | None = None, key: KeyRecord | None = None
+) -> Allowed | Refused:
     if owner is None:
-        return Refused(rule=rule, reason=Reason.NO_AUTO_LOGIN_USER)
+        return Refused(rule=rule, reason=Reason.NO_AUTO_LOGIN_USER, key=key)
     if not owner.is_active:
-        return Refused(rule=rule, reason=Reason.AUTO_LOGIN_USER_INACTIVE)
+        return Refused(rule=rule, reason=Reason.AUTO_LOGIN_USER_INACTIVE, key=key)
     principal = Principal(id=owner.id, name=owner.name, is_superuser=owner.is_superuser)
-    return Allowed(rule=rule, principal=principal, noted=noted)
+    return Allowed(rule=rule, principal=principal, noted=noted, noted_key=key)
