@@ -254,10 +254,11 @@ class _Surveyor:
     ) -> Finding:
         path = self._paths[leaf].text
         meant = ", ".join(dict.fromkeys(self._paths[each].text for each in own))
-        instead = f"and not {meant}" if meant else "and no route is written out for it"
+        instead = f"and not by {meant}" if meant else "and no route is written out for it"
         return Finding(
             concern=Concern.OTHER_ROUTE,
-            message=f"{entry.opens.value} {entry.text}: {path} ({leaf.name}) answers {_some(requests)}, {instead}",
+            message=f"{entry.opens.value} {entry.text}: {_some(requests)} is answered by {path} ({leaf.name}), "
+            + instead,
             entry=entry.text,
             route=path,
             requests=requests,
