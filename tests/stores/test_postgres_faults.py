@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 import pytest
 from postgres import PASSWORD
 from sqlalchemy import event
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from keyguard.errors import StoreUnavailable
 from keyguard.model import Owner
@@ -389,3 +390,20 @@ async def test_a_fork_leaves_the_parents_connections_alone(postgres_url):
         )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+
+
+async def test_an_import_may_take_any_time(postgres_url):
+    """An import waits for whom it must, and works for as long as it takes, where another change has given up."""
+    async with filled(f"{postgres_url}{IMPATIENT}") as store:
+        patient = create_async_engine(postgres_url)
+        async with patient.begin() as connection:
+            await connection.exec_driver_sql("LOCK TABLE keyguard_keys IN EXCLUSIVE MODE")
+            importing = asyncio.create_task(store.add_all(keys=[make_record("two", ADA.id)]))
+            for _ in range(20):  # It begins.
+                await asyncio.sleep(0)
+            with pytest.raises(StoreUnavailable):  # When its half second is over, which begins behind the import's.
+                await store.rename_key("one", "renamed")
+            assert not importing.done()
+        await patient.dispose()
+        await importing
+        assert [key.id for key in await store.list_keys()] == ["two", "one"]

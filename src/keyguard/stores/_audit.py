@@ -1,7 +1,7 @@
 """Who changed what, in a database: events are written in the transaction of the change that they tell of."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -45,15 +45,17 @@ class Audit:
         if events:
             self._write(connection, list(map(_row_of, events)))
 
-    def _write(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _write(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
         """Write the rows, those of keys with the owners that the keys have now."""
         owners: dict[str, str] = {}
-        keys, known = self._keys.c, sorted({row["key_id"] for row in rows if row["owner_id"] is None} - {None})
-        for batch in batches(known):
+        keys, of_whom = self._keys.c, sorted({row["key_id"] for row in rows if row["owner_id"] is None} - {None})
+        for batch in batches(of_whom):
             for row in connection.execute(select(keys.id, keys.owner_id).where(keys.id.in_(batch))):
                 owners[row.id] = str(row.owner_id)
-        complete = [{**row, "owner_id": row["owner_id"] or owners.get(row["key_id"])} for row in rows]
-        connection.execute(insert(self._events), complete)
+        for row in rows:
+            if row["owner_id"] is None:
+                row["owner_id"] = owners.get(row["key_id"])
+        connection.execute(insert(self._events), rows)
 
     def listing(
         self,
