@@ -129,9 +129,8 @@ class Report:
         return {note: counts[note] for note in Note if counts[note]}
 
     def lines(self) -> Iterator[str]:
-        """Go through what there is to say, as lines for people."""
+        """Go through how many rows there are of each kind, and what becomes of them, in lines for people."""
         for kind in Kind:
             yield f"{kind.value}: {self.rows(kind)}"
             yield from (f"  {count} {outcome.value}" for outcome, count in self.outcomes(kind).items())
             yield from (f"    {count} {note.value}" for note, count in self.notes(kind).items())
-        yield from self.warnings
