@@ -2,29 +2,29 @@
 
 import sqlite3
 from contextlib import closing
-from uuid import UUID
 
 import pytest
-from sqlalchemy import Boolean, Column, Integer, MetaData, Table, Text, Uuid, insert
+from filling import KINDS, fill, store_on_users
 
-from keyguard.model import Owner
 from keyguard.stores.memory import MemoryStore
-from keyguard.stores.sql import SQLStore, UserTable
+from keyguard.stores.sql import SQLStore
 from keyguard.stores.static import StaticStore
-from keyguard.testing import NOON, AppOwnersContract, FreshnessContract, KeyStoreContract, OwnerRegistryContract
+from keyguard.testing import (
+    AppOwnersContract,
+    AuditContract,
+    CredentialContract,
+    FreshnessContract,
+    ImportContract,
+    KeyStoreContract,
+    OwnerRegistryContract,
+)
 
 
-async def fill(store, owners, keys):
-    """Put owners and keys into a store; return the ids of the owners that it must have for that and is not to keep."""
-    absent = {key.owner_id for key in keys} - {owner.id for owner in owners}
-    for owner in [*owners, *(Owner(id=owner_id, name=owner_id) for owner_id in absent)]:
-        await store.add_owner(owner, created_at=NOON)
-    for key in keys:
-        await store.add_key(key)
-    return absent
+class WholeContract(FreshnessContract, AuditContract, CredentialContract, ImportContract):
+    """What each of the library's own stores that can be written promises, wherever its owners live."""
 
 
-class TestMemoryStore(FreshnessContract, OwnerRegistryContract):
+class TestMemoryStore(WholeContract, OwnerRegistryContract):
     async def make_store(self, keyring, owners, keys):
         store = MemoryStore(keyring=keyring)
         for owner_id in await fill(store, owners, keys):
@@ -60,7 +60,7 @@ class TestStaticStore(KeyStoreContract):
         )
 
 
-class TestSQLStore(FreshnessContract, OwnerRegistryContract):
+class TestSQLStore(WholeContract, OwnerRegistryContract):
     @pytest.fixture(autouse=True)
     def place(self, tmp_path):
         self.path = tmp_path / "keys.db"
@@ -78,7 +78,7 @@ class TestSQLStore(FreshnessContract, OwnerRegistryContract):
         return store
 
 
-class TestSQLStoreInMemory(FreshnessContract, OwnerRegistryContract):
+class TestSQLStoreInMemory(WholeContract, OwnerRegistryContract):
     # An in-memory database is made when it is opened, and ends when it is closed.
     test_a_closed_store_opens_again = None
     test_closing_again_does_nothing = None
@@ -93,66 +93,27 @@ class TestSQLStoreInMemory(FreshnessContract, OwnerRegistryContract):
         return store
 
 
-class SQLStoreOnUsers(FreshnessContract, AppOwnersContract):
-    id_type = None
-    python_id = str
+class SQLStoreOnUsers(WholeContract, AppOwnersContract):
+    kind = ""
 
     @pytest.fixture(autouse=True)
     def place(self, tmp_path):
         self.url = f"sqlite+aiosqlite:///{tmp_path / 'app.db'}"
 
     async def make_store(self, keyring, owners, keys):
-        users = Table(
-            "app users",
-            MetaData(),
-            Column("user", self.id_type, primary_key=True),
-            Column("login", Text),
-            Column("enabled", Boolean),
-            Column("root", Boolean),
-        )
-        store = SQLStore(
-            self.url,
-            keyring=keyring,
-            users=UserTable(users, id="user", name="login", active="enabled", superuser="root"),
-        )
-        absent = {key.owner_id for key in keys} - {owner.id for owner in owners}
-        rows = [
-            {
-                "user": self.python_id(owner.id),
-                "login": owner.name,
-                "enabled": owner.is_active,
-                "root": owner.is_superuser,
-            }
-            for owner in [*owners, *(Owner(id=owner_id, name=owner_id) for owner_id in absent)]
-        ]
-
-        def change(connection):
-            users.create(connection)
-            if rows:
-                connection.execute(insert(users), rows)
-
-        await store.change_schema(change)
-        await store.create_schema()
-        for key in keys:
-            await store.add_key(key)
-        for owner_id in absent:
-            gone = users.delete().where(users.c.user == self.python_id(owner_id))
-            await store.change_schema(lambda connection, gone=gone: connection.execute(gone))
-        await store.close()
-        return store
+        return await store_on_users(self.url, keyring, owners, keys, self.kind)
 
 
 class TestSQLStoreOnUsersWithIntegers(SQLStoreOnUsers):
-    owner_ids = ("7", "12")
-    id_type = Integer()
-    python_id = int
+    kind = "integers"
+    owner_ids = KINDS[kind][2]
 
 
 class TestSQLStoreOnUsersWithUuids(SQLStoreOnUsers):
-    owner_ids = ("3f2b8f0e-8a53-4ad1-9d0c-0c6f5f0a2b11", "0d5f7a52-52c7-4d0b-b6f1-7a3c2f1e9d44")
-    id_type = Uuid()
-    python_id = UUID
+    kind = "uuids"
+    owner_ids = KINDS[kind][2]
 
 
 class TestSQLStoreOnUsersWithTexts(SQLStoreOnUsers):
-    id_type = Text()
+    kind = "texts"
+    owner_ids = KINDS[kind][2]

@@ -1,16 +1,24 @@
 """On a real PostgreSQL server the store keeps the promises of the ports: the suites of `keyguard.testing`."""
 
-from uuid import UUID
-
 import pytest
-from sqlalchemy import Boolean, Column, Integer, MetaData, Table, Text, Uuid, insert
+from filling import KINDS, fill, store_on_users
 
-from keyguard.model import Owner
-from keyguard.stores.sql import SQLStore, UserTable
-from keyguard.testing import NOON, AppOwnersContract, FreshnessContract, OwnerRegistryContract
+from keyguard.stores.sql import SQLStore
+from keyguard.testing import (
+    AppOwnersContract,
+    AuditContract,
+    CredentialContract,
+    FreshnessContract,
+    ImportContract,
+    OwnerRegistryContract,
+)
 
 
-class TestOnPostgres(FreshnessContract, OwnerRegistryContract):
+class WholeContract(FreshnessContract, AuditContract, CredentialContract, ImportContract):
+    """What the store promises, wherever its owners live."""
+
+
+class TestOnPostgres(WholeContract, OwnerRegistryContract):
     @pytest.fixture(autouse=True)
     def place(self, postgres, database):
         self.psql = lambda statements: postgres.psql(statements, database)
@@ -19,11 +27,7 @@ class TestOnPostgres(FreshnessContract, OwnerRegistryContract):
     async def make_store(self, keyring, owners, keys):
         store = SQLStore(self.url, keyring=keyring)
         await store.create_schema()
-        absent = {key.owner_id for key in keys} - {owner.id for owner in owners}
-        for owner in [*owners, *(Owner(id=owner_id, name=owner_id) for owner_id in absent)]:
-            await store.add_owner(owner, created_at=NOON)
-        for key in keys:
-            await store.add_key(key)
+        absent = await fill(store, owners, keys)
         await store.close()
         if absent:
             self.psql(
@@ -33,66 +37,27 @@ class TestOnPostgres(FreshnessContract, OwnerRegistryContract):
         return store
 
 
-class OnUsers(FreshnessContract, AppOwnersContract):
-    id_type = None
-    python_id = str
+class OnUsers(WholeContract, AppOwnersContract):
+    kind = ""
 
     @pytest.fixture(autouse=True)
     def place(self, postgres_url):
         self.url = postgres_url
 
     async def make_store(self, keyring, owners, keys):
-        users = Table(
-            "app users",
-            MetaData(),
-            Column("user", self.id_type, primary_key=True),
-            Column("login", Text),
-            Column("enabled", Boolean),
-            Column("root", Boolean),
-        )
-        store = SQLStore(
-            self.url,
-            keyring=keyring,
-            users=UserTable(users, id="user", name="login", active="enabled", superuser="root"),
-        )
-        absent = {key.owner_id for key in keys} - {owner.id for owner in owners}
-        rows = [
-            {
-                "user": self.python_id(owner.id),
-                "login": owner.name,
-                "enabled": owner.is_active,
-                "root": owner.is_superuser,
-            }
-            for owner in [*owners, *(Owner(id=owner_id, name=owner_id) for owner_id in absent)]
-        ]
-
-        def change(connection):
-            users.create(connection)
-            if rows:
-                connection.execute(insert(users), rows)
-
-        await store.change_schema(change)
-        await store.create_schema()
-        for key in keys:
-            await store.add_key(key)
-        for owner_id in absent:
-            gone = users.delete().where(users.c.user == self.python_id(owner_id))
-            await store.change_schema(lambda connection, gone=gone: connection.execute(gone))
-        await store.close()
-        return store
+        return await store_on_users(self.url, keyring, owners, keys, self.kind)
 
 
 class TestOnUsersWithIntegers(OnUsers):
-    owner_ids = ("7", "12")
-    id_type = Integer()
-    python_id = int
+    kind = "integers"
+    owner_ids = KINDS[kind][2]
 
 
 class TestOnUsersWithUuids(OnUsers):
-    owner_ids = ("3f2b8f0e-8a53-4ad1-9d0c-0c6f5f0a2b11", "0d5f7a52-52c7-4d0b-b6f1-7a3c2f1e9d44")
-    id_type = Uuid()
-    python_id = UUID
+    kind = "uuids"
+    owner_ids = KINDS[kind][2]
 
 
 class TestOnUsersWithTexts(OnUsers):
-    id_type = Text()
+    kind = "texts"
+    owner_ids = KINDS[kind][2]

@@ -12,18 +12,26 @@ inherited, with pytest-asyncio in auto mode::
 Assertions explain themselves after `pytest.register_assert_rewrite("keyguard.testing")` in your conftest.py.
 """
 
+from keyguard.testing._audit import AuditContract
+from keyguard.testing._credentials import CredentialContract
 from keyguard.testing._freshness import FreshnessContract
+from keyguard.testing._imports import ImportContract
 from keyguard.testing._key_store import KeyStoreContract
 from keyguard.testing._made_up import NOON as NOON
 from keyguard.testing._made_up import FrozenClock, make_digest, make_record
+from keyguard.testing._made_up import make_credential as make_credential
+from keyguard.testing._made_up import make_event as make_event
 from keyguard.testing._owners import AppOwnersContract, OwnerRegistryContract
 from keyguard.testing._registry import KeyRegistryContract
 from keyguard.testing._usage import UsageContract
 
 __all__ = [
     "AppOwnersContract",
+    "AuditContract",
+    "CredentialContract",
     "FreshnessContract",
     "FrozenClock",
+    "ImportContract",
     "KeyRegistryContract",
     "KeyStoreContract",
     "OwnerRegistryContract",

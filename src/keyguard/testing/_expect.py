@@ -20,10 +20,10 @@ async def opened(store: _Store) -> AsyncGenerator[_Store]:
 
 
 @contextmanager
-def raises(expected: type[Exception]) -> Generator[None]:
+def raises(expected: type[Exception] | tuple[type[Exception], ...]) -> Generator[None]:
     """Demand that the block raises `expected`."""
     try:
         yield
     except expected:
         return
-    raise AssertionError(f"{expected.__name__} was not raised")
+    raise AssertionError(f"{expected} was not raised")

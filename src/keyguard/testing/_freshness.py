@@ -5,16 +5,17 @@ import asyncio
 import time
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from types import NoneType
 from typing import Protocol
 
 from keyguard.errors import NotSupported
-from keyguard.model import KeyRecord, Owner
+from keyguard.model import AuditKind, KeyRecord, Owner
 from keyguard.ports import Freshness, KeyRegistry
 from keyguard.settings import Keyring
 from keyguard.testing._expect import opened
 from keyguard.testing._key_store import KeyStoreContract
-from keyguard.testing._made_up import NOON, make_digest, make_record
+from keyguard.testing._made_up import NOON, make_digest, make_event, make_record
 
 
 class _VouchingStore(KeyRegistry, Freshness, Protocol):
@@ -70,12 +71,13 @@ class FreshnessContract(KeyStoreContract):
             await store.find_owner(ada.name)
             await store.get_key("one")
             await store.list_keys()
+            await store.list_events()
             await store.list_owners()
             await store.get_password(ada.id)
             assert await self.token(store) == before
 
     async def test_the_token_moves_with_a_keys_state(self) -> None:
-        """When a call that disables, enables, rotates or revokes a key has returned, the token is another one."""
+        """When a call that disables, enables, rotates, revokes or purges a key has returned, the token is another."""
         ada, _ = self.owners()
         keys = {key_id: make_record(key_id, ada.id) for key_id in ("one", "two", "three", "four")}
         new = [make_record(f"new-{number}", ada.id) for number in (1, 2)]
@@ -85,6 +87,8 @@ class FreshnessContract(KeyStoreContract):
             await self._moves(store, store.revoke_key("two", NOON, "leaked"))
             await self._moves(store, store.rotate_key(keys["three"], new[0], until=NOON))
             await self._moves(store, store.rotate_key(keys["four"], new[1], until=None))
+            event = make_event(AuditKind.KEY_PURGED)
+            await self._moves(store, store.purge_keys(NOON + timedelta(days=1), limit=1, event=event))
 
     async def test_the_token_moves_with_an_owners_state(self) -> None:
         """When a call that changes whether an owner is active, or a superuser, has returned, the token is another one.

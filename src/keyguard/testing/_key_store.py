@@ -9,7 +9,7 @@ from ipaddress import ip_network
 from typing import ClassVar
 
 from keyguard.model import Found, KeyRecord, Owner
-from keyguard.ports import KeyStore
+from keyguard.ports import KeyRegistry, KeyStore
 from keyguard.settings import Keyring
 from keyguard.testing._expect import opened
 from keyguard.testing._made_up import NOON, UNSTORABLE, make_digest, make_record
@@ -218,3 +218,11 @@ class KeyStoreContract:
             assert store.is_open
             assert before is not None
             assert await store.find([key.lookup]) == before
+
+
+class RegistrySuite(KeyStoreContract):
+    """What the suites for a `keyguard.ports.KeyRegistry` are made of."""
+
+    async def make_store(self, keyring: Keyring, owners: Sequence[Owner], keys: Sequence[KeyRecord]) -> KeyRegistry:
+        """Return a new store, not open, that holds `owners` and `keys`."""
+        raise NotImplementedError("the subclass makes the store")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from keyguard.model import KeyRecord
+from keyguard.model import AuditEvent, AuditKind, Credential, KeyRecord
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 """When the made-up keys were made; with microseconds, because a store must keep them."""
@@ -31,7 +31,7 @@ class FrozenClock:
 
 def make_digest(of: str) -> str:
     """Return a digest of the right form, ``sha256$…``, which is that of no key."""
-    return f"sha256${sha256(f'made up: {of}'.encode()).hexdigest()}"
+    return f"sha256${sha256(f'made up: {of}'.encode(errors='surrogatepass')).hexdigest()}"
 
 
 def make_record(key_id: str, owner_id: str, **fields: Any) -> KeyRecord:
@@ -41,3 +41,22 @@ def make_record(key_id: str, owner_id: str, **fields: Any) -> KeyRecord:
         id=key_id, owner_id=owner_id, prefix="kg_", name=key_id, lookup=digest, verifier=digest, created_at=NOON
     )
     return replace(record, **fields)
+
+
+def make_event(kind: AuditKind, key_id: str | None = None, **fields: Any) -> AuditEvent:
+    """Return an audit event of noon on 1 March 2026; `fields` are those of `AuditEvent`."""
+    event = AuditEvent(at=NOON, kind=kind, actor="test", key_id=key_id)
+    return replace(event, **fields)
+
+
+def make_credential(owner_id: str, name: str, **fields: Any) -> Credential:
+    """Return a credential that nobody can open, made at noon on 1 March 2026; `fields` are those of `Credential`."""
+    credential = Credential(
+        owner_id=owner_id,
+        name=name,
+        sealed=f"v1.{make_digest(name)}",
+        sealed_with="check-1",
+        created_at=NOON,
+        updated_at=NOON,
+    )
+    return replace(credential, **fields)
