@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from argon2.exceptions import VerificationError, VerifyMismatchError
 
-from keyguard.errors import ConfigurationError, Overloaded
+from keyguard.errors import ConfigurationError, Overloaded, StoreUnavailable
 from keyguard.hashing import (
     SLOW_HASHING,
     Argon2Hasher,
     Digests,
+    Passwords,
     SlowHashing,
     _Verified,
     hmac_digest,
@@ -27,6 +28,7 @@ from keyguard.settings import KeyFormat, Keyring
 VECTORS = Path(__file__).parent / "vectors"
 DIGESTS = json.loads((VECTORS / "digests.json").read_text())
 ARGON2ID = json.loads((VECTORS / "argon2id.json").read_text())
+BCRYPT = json.loads((VECTORS / "bcrypt.json").read_text("utf-8"))
 
 A, B = b"the pepper called A", b"the pepper called B"
 CHOSEN = KeyFormat(prefix="my-", alphabet="abcdefghijklmnopqrstuvwxyz", min_length=4, max_length=40)
@@ -141,6 +143,89 @@ def test_costs_that_argon2_does_not_know(costs):
 def test_a_hasher_shows_its_costs():
     """The costs stand in the hasher's repr, and so in its keyring's."""
     assert repr(CHEAP) == "Argon2Hasher(memory_cost=8, time_cost=1)"
+
+
+# --- passwords --------------------------------------------------------------------------------------------------
+
+PASSWORDS = Passwords(memory_cost=8, time_cost=1)
+SOME_BCRYPT = BCRYPT[0]["verifier"]
+
+
+@pytest.mark.parametrize("vector", BCRYPT, ids=lambda vector: vector["about"])
+def test_a_password_kept_under_bcrypt_is_verified(vector):
+    """What passlib and crypt_blowfish have made of a password verifies, and that of another password does not."""
+    secret = vector["password"].encode()
+    assert PASSWORDS.verify(vector["verifier"], secret)
+    assert not PASSWORDS.verify(vector["verifier"], b"!" + secret)
+    assert not PASSWORDS.verify(vector["verifier"], secret[:72][:-1])
+
+
+@pytest.mark.parametrize(("length", "same"), [(71, False), (72, True), (73, True), (1000, True)])
+def test_bcrypt_takes_72_bytes(length, same):
+    """Of a longer password, and of what is tried, the first 72 bytes count: so it was when the verifier was made."""
+    kept = next(vector for vector in BCRYPT if vector["about"].startswith("100 bytes"))
+    assert PASSWORDS.verify(kept["verifier"], (b"x" * 72 + b"a" * 1000)[:length]) is same
+
+
+@pytest.mark.parametrize("secret", [b"langflow\0", b"\0langflow", b"langflow\0x", b"\0" * 80])
+def test_no_password_under_bcrypt_has_a_nul_byte(secret):
+    """A password with a NUL byte is never right: those who made the verifiers refused it, or cut it there."""
+    import bcrypt
+
+    assert not PASSWORDS.verify(SOME_BCRYPT, secret)
+    assert not PASSWORDS.verify(bcrypt.hashpw(secret[:72], bcrypt.gensalt(4)).decode(), secret)
+
+
+@pytest.mark.parametrize(
+    "verifier",
+    [
+        SOME_BCRYPT[:-1],
+        SOME_BCRYPT + "x",
+        SOME_BCRYPT + "\n",
+        SOME_BCRYPT[:-1] + "½",
+        SOME_BCRYPT[:-1] + "!",
+        SOME_BCRYPT.replace("$04$", "$03$"),
+        SOME_BCRYPT.replace("$04$", "$32$"),
+        SOME_BCRYPT.replace("$04$", "$4$"),
+        SOME_BCRYPT.replace("$2b$", "$2x$"),
+        SOME_BCRYPT.replace("$2b$", "$2$"),
+        "$2b$04$",
+    ],
+    ids=ascii,
+)
+def test_what_is_no_bcrypt_verifier_verifies_nothing(verifier):
+    """A text that only looks like a verifier of bcrypt is verified by no password, and raises nothing."""
+    assert not PASSWORDS.verify(verifier, b"langflow")
+    assert PASSWORDS.needs_rehash(verifier)
+
+
+def test_without_bcrypt_nobody_can_tell(monkeypatch):
+    """Where the package is missing, a password under bcrypt is neither right nor wrong; others are verified."""
+    monkeypatch.setitem(sys.modules, "bcrypt", None)
+    with pytest.raises(StoreUnavailable, match=r"kept under bcrypt.*missing: install keyguard-asgi\[langflow\]"):
+        PASSWORDS.verify(SOME_BCRYPT, b"langflow")
+    assert PASSWORDS.verify(PASSWORDS.hash(b"x"), b"x")
+    assert not PASSWORDS.verify("$2b$12$x", b"x")
+
+
+def test_a_password_is_renewed():
+    """A password gets a new verifier under bcrypt and under other costs, and none where it has one like a new one."""
+    for outdated in (SOME_BCRYPT, Passwords(memory_cost=16, time_cost=1).hash(b"langflow")):
+        new = PASSWORDS.renewed(outdated, b"langflow")
+        assert new.startswith("$argon2id$v=19$m=8,t=1,p=1$")
+        assert PASSWORDS.verify(new, b"langflow")
+    assert PASSWORDS.renewed(PASSWORDS.hash(b"langflow"), b"langflow") is None
+
+
+@pytest.mark.parametrize(("length", "is_renewed"), [(72, True), (73, False)])
+def test_what_bcrypt_did_not_compare_is_not_kept(length, is_renewed):
+    """A password of more than 72 bytes stays under bcrypt: its end was not compared, and may be a slip of the pen."""
+    kept = next(vector for vector in BCRYPT if vector["about"].startswith("100 bytes"))["verifier"]
+    secret = b"x" * 72 + b"a" * (length - 72)
+    assert PASSWORDS.verify(kept, secret)
+    assert (PASSWORDS.renewed(kept, secret) is not None) == is_renewed
+    weak = Passwords(memory_cost=16, time_cost=1).hash(secret)
+    assert PASSWORDS.renewed(weak, secret) is not None
 
 
 # --- lookups ----------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ class Argon2Hasher:
         self._hasher = PasswordHasher(time_cost=time_cost, memory_cost=memory_cost, parallelism=1, type=Type.ID)
 
     def __repr__(self) -> str:
-        return f"Argon2Hasher(memory_cost={self._hasher.memory_cost}, time_cost={self._hasher.time_cost})"
+        return f"{type(self).__name__}(memory_cost={self._hasher.memory_cost}, time_cost={self._hasher.time_cost})"
 
     def hash(self, secret: bytes) -> str:
         """Return a new salted verifier, ``$argon2id$…``."""

@@ -1,13 +1,22 @@
 """Owners' passwords: set, verified, and kept as new ones are from then on."""
 
+import json
+import sys
+import threading
+from pathlib import Path
+
 import pytest
 from lives import ADOPTING, ada
 
 from keyguard import lifecycle
-from keyguard.errors import ConfigurationError, NotFound, Overloaded
+from keyguard.errors import ConfigurationError, NotFound, Overloaded, StoreUnavailable
 from keyguard.hashing import SLOW_HASHING, Passwords, SlowHashing
 from keyguard.lifecycle import _passwords
+from keyguard.model import Owner
 from keyguard.stores.memory import MemoryStore
+from keyguard.testing import NOON
+
+VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "bcrypt.json").read_text("utf-8"))
 
 
 async def test_a_password_is_verified(store):
@@ -106,3 +115,108 @@ async def test_passwords_wait_for_their_turn(monkeypatch):
         await lifecycle.add_owner(store, "bob", password="other")
     assert await store.get_password(owner.id) == before
     assert await store.list_owners() == [owner]
+
+
+# --- other ways in which a password may be kept -----------------------------------------------------------------
+
+BCRYPT = "$2b$04$0tm2MCV0ESa9RvcPRR38AeJc7TlMy8v9vKbL1H2c/HxpJliG9kmdu"
+"""Of the password ``langflow``."""
+
+OUTDATED = [BCRYPT, Passwords(memory_cost=16, time_cost=1).hash(b"langflow")]
+
+
+async def brought(store, verifier, name="ada"):
+    """An owner whose password came from elsewhere, kept in another way than a new one."""
+    owner = Owner(id=f"id of {name}", name=name)
+    await store.add_owner(owner, created_at=NOON, password=verifier)
+    return owner
+
+
+@pytest.mark.parametrize("verifier", OUTDATED, ids=["bcrypt", "other costs"])
+async def test_a_password_is_kept_as_a_new_one_after_it_was_right(store, verifier):
+    """At the first right password its verifier is replaced by one like a new one's, which goes on verifying."""
+    owner = await brought(store, verifier)
+    assert await lifecycle.verify_password(store, "ada", "wrong") is None
+    assert await store.get_password(owner.id) == verifier
+    assert await lifecycle.verify_password(store, "ada", "langflow") == owner
+    new = await store.get_password(owner.id)
+    assert new.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert await lifecycle.verify_password(store, "ada", "langflow") == owner
+    assert await lifecycle.verify_password(store, "ada", "Langflow") is None
+    assert await store.get_password(owner.id) == new
+    assert await lifecycle.events(store) == []  # The password is what it was.
+
+
+async def test_an_owner_who_is_not_active_keeps_a_verifier(store):
+    """The right password of an owner who is not active lets nobody in, and changes nothing."""
+    owner = await brought(store, BCRYPT)
+    await lifecycle.deactivate(store, owner)
+    assert await lifecycle.verify_password(store, "ada", "langflow") is None
+    assert await store.get_password(owner.id) == BCRYPT
+
+
+async def test_a_long_password_stays_under_bcrypt(store):
+    """Of a password of more than 72 bytes bcrypt has compared the beginning alone, so that is all that is kept."""
+    kept = next(vector for vector in VECTORS if vector["about"].startswith("100 bytes"))["verifier"]
+    owner = await brought(store, kept)
+    for end in ("y" * 28, "something else", "!"):
+        assert await lifecycle.verify_password(store, "ada", "x" * 72 + end) == owner
+        assert await store.get_password(owner.id) == kept
+    assert await lifecycle.verify_password(store, "ada", "x" * 72) == owner
+    assert (await store.get_password(owner.id)).startswith("$argon2id$")
+
+
+async def test_a_password_that_is_changed_meanwhile_stays_changed(store):
+    """Where somebody sets another password while the old one is verified, the old one's new verifier is dropped."""
+    owner = await brought(store, BCRYPT)
+    look = store.get_password
+
+    async def look_then_change(owner_id):
+        seen = await look(owner_id)
+        store.get_password = look
+        await lifecycle.set_password(store, owner, "another")
+        return seen
+
+    store.get_password = look_then_change
+    assert await lifecycle.verify_password(store, "ada", "langflow") == owner
+    assert await lifecycle.verify_password(store, "ada", "langflow") is None
+    assert await lifecycle.verify_password(store, "ada", "another") == owner
+
+
+async def test_a_verifier_that_cannot_be_replaced_now(store, caplog):
+    """A right password is right also where its verifier cannot be replaced: that has a line, and waits."""
+    owner = await brought(store, BCRYPT)
+    store.upgrade_password = failing
+    assert await lifecycle.verify_password(store, "ada", "langflow") == owner
+    assert caplog.messages == ["a password's verifier could not be replaced: the database is read-only"]
+
+
+async def failing(owner_id, **verifiers):
+    raise StoreUnavailable("the database is read-only")
+
+
+async def test_without_bcrypt_nobody_is_let_in(store, monkeypatch):
+    """Where bcrypt is not installed, a password kept under it is no pass and no refusal: it cannot be told."""
+    monkeypatch.setitem(sys.modules, "bcrypt", None)
+    await brought(store, BCRYPT)
+    other = await lifecycle.add_owner(store, "bob", password="right")
+    for password in ("langflow", "wrong"):
+        with pytest.raises(StoreUnavailable, match="kept under bcrypt"):
+            await lifecycle.verify_password(store, "ada", password)
+    assert await lifecycle.verify_password(store, "bob", "right") == other
+
+
+async def test_bcrypt_runs_where_slow_hashes_do(store, monkeypatch):
+    """A password under bcrypt is verified in the thread of the slow hashes, and waits for its turn there."""
+    threads = []
+
+    class Watching(Passwords):
+        def verify(self, verifier, secret):
+            threads.append(threading.current_thread().name)
+            return super().verify(verifier, secret)
+
+    monkeypatch.setattr(_passwords, "_PASSWORDS", Watching())
+    await brought(store, BCRYPT)
+    await lifecycle.verify_password(store, "ada", "langflow")
+    assert threads
+    assert all(name.startswith("keyguard-hashing") for name in threads)
