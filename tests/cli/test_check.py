@@ -1,8 +1,14 @@
 """`keyguard check`: what it prints of an app, and with which exit code it ends."""
 
+import re
 import sys
+from pathlib import Path
 
 import pytest
+
+from keyguard.routes import Concern, Level
+
+HOW_TO = (Path(__file__).parents[2] / "docs" / "howto" / "check.md").read_text("utf-8")
 
 GUARDED = """
 from starlette.applications import Starlette
@@ -164,3 +170,26 @@ def test_no_app(check):
     ran = check("nobody")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.endswith("keyguard: checked_app has no attribute nobody.\n")
+
+
+def test_the_how_to_shows_what_is_printed(terminal, tmp_path, monkeypatch):
+    """The manual's app gives the manual's output, and with the policy that it advises there is nothing to warn of."""
+    (first, second, *_), (shown,) = (
+        re.findall(rf"^```{kind}\n(.*?)^```$", HOW_TO, re.MULTILINE | re.DOTALL) for kind in ("python", "text")
+    )
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    head, add = first.split("policy = ")
+    advised = f"{head}{second}{add[add.index('app.add_middleware') :]}"
+    for name, text in {"manual_app": first, "advised_app": advised}.items():
+        (tmp_path / f"{name}.py").write_text(text, "utf-8")
+    assert without_trailing_blanks(terminal("check", "manual_app:app").out) == shown
+    assert terminal("check", "advised_app:app", "--strict").code == 0
+    for name in ("manual_app", "advised_app"):
+        del sys.modules[name]
+
+
+def test_the_how_to_names_every_concern():
+    """The manual says of each warning what to do."""
+    table = HOW_TO[HOW_TO.index("## What it warns of") :]
+    named = set(re.findall(r"`([a-z-]+)`", "".join(line.split("|")[1] for line in table.splitlines() if "|" in line)))
+    assert named == {concern.value for concern in Concern if concern.level is not Level.NOTE}
