@@ -388,6 +388,10 @@ def documented_names():
     [
         "keyguard",
         "keyguard.lifecycle",
+        "keyguard.vault",
+        "keyguard.langflow",
+        "keyguard.explain",
+        "keyguard.routes",
         "keyguard.stores.memory",
         "keyguard.stores.static",
         "keyguard.stores.sql",

@@ -196,6 +196,7 @@ async def test_what_is_said_of_a_good_key(keys):
         ("rule 1, exempt path", "no: the path is guarded"),
         ("rule 2, a good key was given", "decides: passes"),
         ("outcome", f"PASSES as {ada}, without superuser rights, scopes: flows:read"),
+        ("not looked at", "what the endpoint asks for beyond being let in"),
     ]
 
 

@@ -17,6 +17,7 @@
 from keyguard import lifecycle
 from keyguard.access import Access, require
 from keyguard.errors import (
+    CannotOpen,
     ConfigurationError,
     Conflict,
     InvalidKey,
@@ -28,11 +29,27 @@ from keyguard.errors import (
     StartRefused,
     StoreUnavailable,
     WrongPepper,
+    WrongSecret,
 )
 from keyguard.hashing import Argon2Hasher
 from keyguard.keys import ApiKey
 from keyguard.middleware import KeyGuard
-from keyguard.model import AnonymousUser, Auth, Event, Found, KeyRecord, Owner, Principal, Reason, Rule, Scopes, Source
+from keyguard.model import (
+    AnonymousUser,
+    AuditEvent,
+    AuditKind,
+    Auth,
+    Event,
+    Found,
+    KeyRecord,
+    KeyState,
+    Owner,
+    Principal,
+    Reason,
+    Rule,
+    Scopes,
+    Source,
+)
 from keyguard.refusals import Refusal
 from keyguard.settings import KeyFormat, Keyring, PathRule, Policy
 
@@ -41,7 +58,10 @@ __all__ = [
     "AnonymousUser",
     "ApiKey",
     "Argon2Hasher",
+    "AuditEvent",
+    "AuditKind",
     "Auth",
+    "CannotOpen",
     "ConfigurationError",
     "Conflict",
     "Event",
@@ -50,6 +70,7 @@ __all__ = [
     "KeyFormat",
     "KeyGuard",
     "KeyRecord",
+    "KeyState",
     "KeyguardError",
     "Keyring",
     "NotFound",
@@ -68,6 +89,7 @@ __all__ = [
     "StartRefused",
     "StoreUnavailable",
     "WrongPepper",
+    "WrongSecret",
     "lifecycle",
     "require",
 ]

@@ -8,6 +8,7 @@ What an endpoint asks for beyond being let in (`keyguard.require`) comes later, 
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,7 +18,7 @@ from starlette.types import Scope
 
 from keyguard.address import client_address
 from keyguard.authenticator import Authenticator, Judged
-from keyguard.errors import ConfigurationError
+from keyguard.errors import ConfigurationError, StoreUnavailable
 from keyguard.extract import Extraction
 from keyguard.journal import Journal, loggable_path
 from keyguard.middleware import KeyGuard, answer_of
@@ -222,6 +223,8 @@ async def explain(guard: KeyGuard, scope: Scope) -> Explanation:
         *_of_rules(check),
         Step(what="outcome", found=_outcome(decision, refusal)),
     ]
+    if refusal is None:
+        steps.append(Step(what="not looked at", found="what the endpoint asks for beyond being let in"))
     return Explanation(steps=tuple(steps), requirement=requirement, decision=decision, refusal=refusal)
 
 
@@ -232,7 +235,7 @@ async def _judge(
     troubles = _Troubles()
     store = _Untouched(guard.store)
     authenticator = Authenticator(store, guard.policy, journal=troubles, clock=guard.clock, cache_size=0)
-    identify = guard.identify
+    identify, was_open = guard.identify, guard.store.is_open
     try:
         judged = await authenticator.authenticate(
             requirement,
@@ -242,6 +245,9 @@ async def _judge(
         )
     finally:
         await authenticator.close()
+        if not was_open:  # One that could not be opened may hold a connection all the same.
+            with suppress(StoreUnavailable):
+                await guard.store.close()
     return judged, troubles.heard
 
 
@@ -296,9 +302,9 @@ def _of_request(check: _Check) -> str:
 
 def _of_path(check: _Check) -> str:
     guard, scope = check.guard, check.scope
-    base = guard.root_path if guard.rules.root_in_path else ""
+    roots = {guard.root_path, scope.get("root_path") or ""}
     lists = {Requirement.EXEMPT: guard.policy.exempt_rules, Requirement.OPTIONAL: guard.policy.optional_rules}
-    near = [(kind, rule) for kind, rules in lists.items() for rule in rules if _is_near(rule, base, scope["path"])]
+    near = [(kind, rule) for kind, rules in lists.items() for rule in rules if _is_near(rule, roots, scope["path"])]
     said: list[str] = []
     for kind, rule in near:
         hindrances = _hindrances(guard, rule, scope)
@@ -308,13 +314,11 @@ def _of_path(check: _Check) -> str:
     return "; ".join(["guarded", *said]) if said else "guarded: no entry of exempt or optional speaks of it"
 
 
-def _is_near(rule: PathRule, base: str, path: str) -> bool:
+def _is_near(rule: PathRule, roots: Iterable[str], path: str) -> bool:
     """Tell whether a path means what an entry speaks of, or would to somebody who is careless about it."""
     asked, entry = _careless(path), _careless(rule.entry)
-    return any(
-        tail == entry or tail.startswith(f"{entry}/")
-        for tail in {asked, asked.removeprefix(_careless(base)) if base else asked}
-    )
+    tails = {asked, *(asked.removeprefix(_careless(root)) for root in roots)}
+    return any(tail == entry or tail.startswith(f"{entry}/") for tail in tails)
 
 
 def _careless(path: str) -> str:
