@@ -674,7 +674,7 @@ async def test_users_that_the_app_does_not_have(db, ada, take, tmp_path, keyring
     key, of_bob = db.key(ada, KEY), db.key(bob, OTHER)
     with closing(sqlite3.connect(tmp_path / "app.db")) as connection, connection:
         connection.execute("CREATE TABLE users (id TEXT PRIMARY KEY, is_active BOOLEAN, is_superuser BOOLEAN)")
-        connection.execute("INSERT INTO users VALUES (?, 1, 0)", [str(ada)])
+        connection.executemany("INSERT INTO users VALUES (?, 1, 0)", [[str(ada)], ["another program's"]])
     store = SQLStore(f"sqlite+aiosqlite:///{tmp_path / 'app.db'}", keyring=keyring, users=UserTable("users"))
     await store.create_schema()
     report = await take(store=store, vault=None)

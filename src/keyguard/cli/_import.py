@@ -60,9 +60,8 @@ async def langflow(
     async with invocation.opened() as store:
         vault = _vault_over(store)
         prepared = await another.plan(url, store, secret=_secret(invocation, secret_key_file), vault=vault)
-        report = prepared.expected
-        if not plan:
-            report = await another.carry_out(prepared, store, vault=vault, actor=invocation.actor)
+        actor = invocation.actor
+        report = prepared.expected if plan else await another.carry_out(prepared, store, vault=vault, actor=actor)
     if invocation.as_json:
         return invocation.output.json(_document(report, is_plan=plan))
     invocation.output.line(_summary(report, is_plan=plan))

@@ -29,14 +29,14 @@ class Outcome(Enum):
 class Note(Enum):
     """What there is to say of a row. It may have several, and those of `LEFT_OUT_FOR` say why it is left out."""
 
-    UNREADABLE = "with an id, a time or a text that cannot be read"
+    UNREADABLE = "without a name, or with an id, a time or a text that cannot be read"
     DUPLICATE = "the same as another row, which is taken in its place"
     ORPHAN = "of a user that does not exist"
     OWNER_LEFT_OUT = "of a user that is not taken over, or not there any more"
 
     INACTIVE_USER = "inactive: taken over as such"
     SUPERUSER = "superuser"
-    BCRYPT = "with a bcrypt password: good until the next sign-in, which gives it Argon2id"
+    BCRYPT = "with a bcrypt password, which is good for signing in"
     OTHER_SCHEME = "with a password of another scheme: taken over without it"
     NO_SIGN_IN = "without a password"
     NAME_TAKEN = "with a name that another owner has: taken over by another name"
@@ -53,7 +53,9 @@ class Note(Enum):
     INACTIVE_KEY = (
         "inactive: taken over disabled, though it worked before Langflow 1.10, which was the first to refuse it"
     )
-    INACTIVE_OWNER = "of an inactive user: refused until the owner is activated, though it worked before Langflow 1.10"
+    INACTIVE_OWNER = (
+        "of an inactive user: refused until the owner is activated, though it ran flows before Langflow 1.10"
+    )
     EXPIRED = "expired: taken over with its expiry"
     OUTLIVES_KEYRING = "that ends later than the keyring lets new keys live, or never: taken over as it is"
 
