@@ -181,32 +181,40 @@ class Reader:
 
     def type(self, command, expected):
         match shlex.split(command):
-            case ["export", setting, script]:
-                name = setting.removesuffix("=$(python")
-                self.environment[name] = self.python([script.removesuffix(")")]).strip()
-                WATCH.key(self.environment[name])
-                return ""
-            case ["echo", variable]:
-                return self.environment[variable.removeprefix("$")] + "\n"
-            case ["python", *arguments]:
-                return self.python(arguments)
+            case ["export", *_]:
+                return self.export(command)
+            case ["keyguard" | "echo", *_]:
+                return self.shell(command).stdout
             case ["uvicorn", *arguments]:
                 return self.serve(arguments, stays="startup complete" in expected)
             case ["curl", *arguments]:
                 return self.curl(arguments)
         raise AssertionError(f"the tutorial's reader does not know what to type for {command!r}")
 
-    def python(self, arguments):
+    def export(self, command):
+        """Return what the terminal shows; what a command prints on standard output goes into the variable."""
+        setting, _, value = command.removeprefix("export ").partition("=")
+        if not value.startswith("$("):
+            self.environment[setting] = value
+            return ""
+        done = self.shell(value.removeprefix("$(").removesuffix(")"), stderr=subprocess.PIPE)
+        self.environment[setting] = done.stdout.strip()
+        WATCH.key(self.environment[setting])
+        return done.stderr
+
+    def shell(self, command, *, stderr=subprocess.STDOUT):
         done = subprocess.run(
-            [sys.executable, *arguments],
+            ["bash", "-c", f'keyguard() {{ "{sys.executable}" -m keyguard.cli "$@"; }}; {command}'],
             cwd=self.folder,
             env=self.environment,
-            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert done.returncode == 0, done.stderr or done.stdout
+        return done
 
     def serve(self, arguments, *, stays):
         self.stop()
