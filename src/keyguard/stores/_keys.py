@@ -157,7 +157,8 @@ class Keys:
     def purging(self, before: datetime, limit: int) -> Change[list[tuple[str, str]]]:
         """Return what deletes keys that ended before that time, with their uses, and returns their and the owners' ids.
 
-        The oldest go first. On PostgreSQL, where two may purge at once, each takes what the other leaves.
+        The oldest go first. On PostgreSQL, a key that somebody is changing is waited for, and two that purge at once
+        take one another's leavings.
         """
         columns, uses = self._table.c, self._uses
         ended = (
@@ -165,7 +166,7 @@ class Keys:
             .where(or_(columns.revoked_at < before, columns.expires_at < before))
             .order_by(columns.created_at, columns.id)
             .limit(limit)
-            .with_for_update(skip_locked=True)
+            .with_for_update()
         )
 
         def purge(connection: Connection) -> list[tuple[str, str]]:
