@@ -132,6 +132,27 @@ async def test_a_writer_that_comes_in_between(file, monkeypatch):
     assert tried == ["mode=ro&immutable=1", "mode=ro"]
 
 
+async def test_a_writer_that_comes_while_a_copy_is_made(file, monkeypatch):
+    """If somebody opens a copy and its log while they are copied they are read again, where they are."""
+    a_database().write_file(file)
+    folder = file.parent / "copy"
+    folder.mkdir()
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("UPDATE user SET username = 'grace'")
+        for ending in ("", "-wal"):
+            shutil.copy(f"{file}{ending}", folder)
+    really = _source._read_copy
+
+    async def read_copy(path):
+        await really(path)
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("UPDATE user SET username = 'hedy'")
+
+    monkeypatch.setattr(_source, "_read_copy", read_copy)
+    source = await read(f"sqlite:///{folder / file.name}")
+    assert [user.name for user in source.users.known] == ["hedy"]
+
+
 async def test_odd_names_of_files(file):
     """A path is taken as it is, whatever characters it has; a URL object says it without any doubt."""
     odd = file.with_name("what? 100%25 #1 ü.db")

@@ -1,6 +1,5 @@
 """Setting a Langflow database against a store, and writing what is new into it, all at once."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -32,8 +31,6 @@ from keyguard.stores.sql import SQLStore
 from keyguard.vault import Vault
 
 __all__ = ["Plan", "carry_out", "plan"]
-
-_KEY_IN_TEXT = re.compile(r"sk-[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,7 +248,7 @@ class _Taking:
             is_same = {
                 "key": not is_comparable or there.lookup in key.lookups,
                 "owner": there.owner_id == owner_id,
-                "name": there.name == _name_of(key),
+                "name": there.name == row.name,
                 "expiry": there.expires_at == row.expires_at,
                 "state": row.is_active == (there.disabled_at is None and there.revoked_at is None),
             }
@@ -264,7 +261,7 @@ class _Taking:
                     id=row.id,
                     owner_id=owner_id,
                     prefix=LANGFLOW_KEYS.prefix,
-                    name=_name_of(key),
+                    name=row.name,
                     lookup=key.lookups[0],
                     verifier=key.lookups[0],
                     created_at=row.created_at or self._now,
@@ -311,11 +308,6 @@ class _Taking:
 def _names(user: JudgedUser) -> list[str]:
     """Return the names by which a user may be taken over, the first of them that is free."""
     return [user.row.name, f"{user.row.name} (langflow)", f"{user.row.name} (langflow {user.row.id})"]
-
-
-def _name_of(key: JudgedKey) -> str:
-    """Return the name of a key, unless somebody has called it by the key itself."""
-    return "" if _KEY_IN_TEXT.search(key.row.name) else key.row.name
 
 
 async def _opens_as(vault: Vault, credential: Credential, value: str) -> bool:

@@ -5,6 +5,7 @@ type for each of them. Both can be found in either, so each value is read by wha
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ from uuid import UUID
 from keyguard.stores._text import is_storable
 
 __all__ = ["KEYS", "USERS", "VARIABLES", "KeyRow", "Rows", "Source", "Table", "UserRow", "VariableRow"]
+
+_KEY_IN_TEXT = re.compile(r"sk-[A-Za-z0-9_-]{43}")
+"""In the name of a key: somebody has called it by itself, and that is not to be shown."""
 
 _Row = TypeVar("_Row")
 _Values = Mapping[str, Any]
@@ -98,7 +102,7 @@ def _key_of(values: _Values) -> KeyRow:
     return KeyRow(
         id=_id(values["id"]),
         user_id=_reference(values["user_id"]),
-        name=_text(values.get("name")),
+        name="" if _KEY_IN_TEXT.search(_raw(values.get("name"))) else _text(values.get("name")),
         api_key=_raw(values["api_key"]),
         api_key_hash=_raw(values.get("api_key_hash")),
         is_active=_flag(values.get("is_active", True)),

@@ -74,14 +74,18 @@ async def _read_file(path: Path) -> Source:
     before = _state_of(path)
     if before.is_quiet:
         source = await _read_sqlite(path, "mode=ro&immutable=1")
-        if _state_of(path) == before:
-            return source
-    if before.has_log_alone:
-        with TemporaryDirectory(prefix="keyguard-") as folder:
-            for file in (path, _beside(path, "-wal")):
-                await asyncio.to_thread(shutil.copyfile, file, Path(folder, file.name))
-            return await _read_sqlite(Path(folder, path.name), "mode=ro")
-    return await _read_sqlite(path, "mode=ro")
+    elif before.has_log_alone:
+        source = await _read_copy(path)
+    else:
+        return await _read_sqlite(path, "mode=ro")
+    return source if _state_of(path) == before else await _read_sqlite(path, "mode=ro")
+
+
+async def _read_copy(path: Path) -> Source:
+    with TemporaryDirectory(prefix="keyguard-") as folder:  # Open to nobody else.
+        for file in (path, _beside(path, "-wal")):
+            await asyncio.to_thread(shutil.copyfile, file, Path(folder, file.name))
+        return await _read_sqlite(Path(folder, path.name), "mode=ro")
 
 
 @dataclass(frozen=True, slots=True)
