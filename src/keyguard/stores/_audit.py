@@ -50,8 +50,8 @@ class Audit:
         owners: dict[str, str] = {}
         keys, of_whom = self._keys.c, sorted({row["key_id"] for row in rows if row["owner_id"] is None} - {None})
         for batch in batches(of_whom):
-            for row in connection.execute(select(keys.id, keys.owner_id).where(keys.id.in_(batch))):
-                owners[row.id] = str(row.owner_id)
+            for key in connection.execute(select(keys.id, keys.owner_id).where(keys.id.in_(batch))):
+                owners[key.id] = str(key.owner_id)
         for row in rows:
             if row["owner_id"] is None:
                 row["owner_id"] = owners.get(row["key_id"])
