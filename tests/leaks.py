@@ -1,8 +1,8 @@
 """Watches, over the whole suite, that no key shows where keys must not show.
 
 It learns every key where it comes to be in this process: each text that becomes a `keyguard.keys.Plaintext` (issued,
-read or adopted) and each value that is found in a request as a `keyguard.extract.Candidate`. What a test gives to a
-program of its own, it registers with `WATCH.key`.
+read or adopted) and each value that is found in a request as a `keyguard.extract.Candidate`; of a vault each secret key
+and each value that is put, sealed or opened. What a test gives to a program of its own, it registers with `WATCH.key`.
 
 It looks into these channels, and into no other, so that a test may hold a key, print it and put it into a request:
 
@@ -38,6 +38,7 @@ from hypothesis import currently_in_test_context
 
 from keyguard.extract import Candidate
 from keyguard.keys import ApiKey, Plaintext
+from keyguard.vault import SecretKeys
 
 __all__ = ["WATCH", "Leak", "install"]
 
@@ -258,8 +259,32 @@ def make_loud():
         logging.getLogger(name).setLevel(logging.DEBUG)
 
 
+def learn_from_vaults():
+    """Learn each secret key where it is given, and each value where it is opened; what is put is a `Plaintext`."""
+    secret_keys, opened = SecretKeys.__init__, SecretKeys.open
+
+    @functools.wraps(secret_keys)
+    def making_secret_keys(self, keys):
+        given = keys if isinstance(keys, str) else [*keys]
+        for key in [given] if isinstance(given, str) else given:
+            if isinstance(key, str):
+                WATCH.key(key)
+        secret_keys(self, given)
+
+    @functools.wraps(opened)
+    def opening(self, sealed, **place):
+        value = opened(self, sealed, **place)
+        if not currently_in_test_context():
+            WATCH.key(value)
+        return value
+
+    SecretKeys.__init__ = making_secret_keys
+    SecretKeys.open = opening
+
+
 def install():
     """Learn each key where it comes to be, and each log record where it is handed on."""
+    learn_from_vaults()
     plaintext, candidate, handle = Plaintext.__init__, Candidate.__init__, logging.Logger.handle
 
     @functools.wraps(plaintext)

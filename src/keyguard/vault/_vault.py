@@ -33,7 +33,7 @@ MOST_NAMED = 10
 _HALF_A_PAIR = re.compile(r"[\ud800-\udfff]")
 
 _Who: TypeAlias = Owner | Principal | str
-_Row: TypeAlias = tuple[str, str, str]
+_Place: TypeAlias = tuple[str, str]
 
 
 class ValueSource(Enum):
@@ -55,8 +55,8 @@ class Resolved:
 class Vault:
     """Keeps owners' credentials in a store, sealed under secret keys that are not in it.
 
-    It opens by itself at the first call; `open` is for those who want to know at start whether it can. Each method may
-    raise what `open` raises.
+    It opens by itself at the first call that seals or opens; `open` is for those who want to know at start whether it
+    can. Each such method may raise what `open` raises.
 
     An `owner` is an `Owner`, a `Principal` such as `request.user`, or an id; whether it is active is not asked here. An
     `actor` is who asks for a change: one of these, or what the app calls them; it stands in the audit log.
@@ -102,6 +102,7 @@ class Vault:
         secret = _hidden(value)
         del value  # Error reporters show what the variables of each frame hold.
         credential = await self._seal(_id_of(owner), name, secret, metadata)
+        del secret
         event = self._event(AuditKind.CREDENTIAL_STORED, actor, credential.owner_id, name=name)
         await self._store.put_credential(credential, events=[event])
 
@@ -119,9 +120,10 @@ class Vault:
         return value
 
     async def remove(self, owner: _Who, name: str, *, actor: _Who | None = None) -> bool:
-        """Remove a credential; tell whether there was one."""
-        await self._ready()
+        """Remove a credential; tell whether there was one. No secret key is needed for it, so that one may be lost."""
         owner_id = _id_of(owner)
+        if not is_storable(owner_id) or not is_storable(name):
+            return False  # It is not there, and no event could say what was not.
         event = self._event(AuditKind.CREDENTIAL_REMOVED, actor, owner_id, name=name)
         return await self._store.remove_credential(owner_id, name, events=[event])
 
@@ -138,11 +140,12 @@ class Vault:
         """
         if flow:
             return Resolved(value=flow, source=ValueSource.FLOW)
+        variable = _hidden(_variable(environ or {}, name))
+        del environ
         if (stored := await self._get(_id_of(owner), name)) is not None:
             return Resolved(value=stored, source=ValueSource.STORED)
-        if environ and (value := _variable(environ, name)):
-            return Resolved(value=value, source=ValueSource.ENVIRONMENT)
-        return None
+        value = variable.reveal()
+        return Resolved(value=value, source=ValueSource.ENVIRONMENT) if value else None
 
     async def seal(
         self, owner: _Who, name: str, value: str, *, metadata: Mapping[str, Any] | None = None
@@ -160,9 +163,10 @@ class Vault:
     async def rotate(self, *, batch: int = 500, actor: _Who | None = None) -> int:
         """Seal again, under the first secret key, all that is sealed with another; return how much that was.
 
-        Each batch is a transaction, with one event in the audit log. It may be interrupted at any moment and called
-        again, by several at once, and beside others who put values: what was put meanwhile is not overwritten. When it
-        returns, the other secret keys are of no use any more, if nobody seals with them.
+        Each batch is a transaction, with one event in the audit log that says how many it held. It may be interrupted
+        at any moment and called again, by several at once, and beside others who put values: what is put meanwhile is
+        not overwritten, and if it is sealed with another key it is left for the next call. So first let every worker
+        seal with the new key, then call this, then leave the other keys out.
 
         Raises:
             CannotOpen: when all others are done, if some do not open; it names them. They are left as they are: put
@@ -172,31 +176,29 @@ class Vault:
         if not _is_count(batch):
             raise ConfigurationError(f"batch is how many are sealed in one transaction, from 1 on; not {batch!r}")
         keys = await self._ready()
-        resealed, left, tried = 0, set[_Row](), set[_Row]()
+        resealed, seen, left, known = 0, set[_Place](), list[_Place](), 0
         while True:
-            # The store gives any of them. So more are asked for than are known to be left, and so many more that there
-            # are few questions even if none of a million opens.
-            found = await self._store.credentials_to_reseal(keys.checks[0], limit=batch + 2 * len(left))
-            left |= tried.intersection(map(_row, found))
-            credentials = [credential for credential in found if _row(credential) not in left][:batch]
-            if not credentials:
+            # The store gives any of them, and of those that are left the same again: so it is asked for more than that,
+            # and for so many more that it is not asked often even if none of a million opens.
+            limit = batch + 2 * known
+            found = await self._store.credentials_to_reseal(keys.checks[0], limit=limit)
+            fresh = [credential for credential in found if _place(credential) not in seen]
+            if not fresh and len(found) < limit:
                 break
-            pairs = await asyncio.to_thread(_reseal, keys, credentials)
-            opened = {_row(credential) for credential, _ in pairs}
-            left |= {_row(credential) for credential in credentials} - opened
+            known, fresh = len(found) - len(fresh), fresh[:batch]
+            pairs = await asyncio.to_thread(_reseal, keys, fresh)
+            opened = {_place(credential) for credential, _ in pairs}
+            left += [_place(credential) for credential in fresh if _place(credential) not in opened]
+            seen |= {_place(credential) for credential in fresh}
             if pairs:
                 event = self._event(AuditKind.CREDENTIALS_RESEALED, actor, None, count=len(pairs))
-                replaced = await self._store.reseal_credentials(pairs, events=[event])
-                resealed += replaced
-                if replaced < len(pairs):  # What was not put anew meanwhile, and still comes again, is not tried again.
-                    tried |= opened
+                resealed += await self._store.reseal_credentials(pairs, events=[event])
         if left:
             raise CannotOpen(_sentence_about(left, resealed))
         return resealed
 
     async def list(self, owner: _Who | None = None) -> list[Credential]:
-        """Return the credentials of one owner or of all, by owner and name, as they are stored: sealed."""
-        await self._ready()
+        """Return the credentials of one owner or of all, by owner and name: sealed, and without a secret key."""
         return await self._store.list_credentials(None if owner is None else _id_of(owner))
 
     # --- the parts ---
@@ -265,8 +267,8 @@ def _is_count(number: object) -> bool:
     return isinstance(number, int) and number > 0
 
 
-def _row(credential: Credential) -> _Row:
-    return credential.owner_id, credential.name, credential.sealed
+def _place(credential: Credential) -> _Place:
+    return credential.owner_id, credential.name
 
 
 def _hidden(value: object) -> Plaintext:
@@ -300,7 +302,7 @@ def _variable(environ: Mapping[str, str], name: str) -> str:
     return "" if name.upper().startswith("KEYGUARD_") or not is_storable(name) else environ.get(name, "")
 
 
-def _sentence_about(left: Collection[_Row], resealed: int) -> str:
-    names = [f"{name!r} of the owner {owner_id!r}" for owner_id, name, _ in sorted(left)]
+def _sentence_about(left: Collection[_Place], resealed: int) -> str:
+    names = [f"{name!r} of the owner {owner_id!r}" for owner_id, name in sorted(left)]
     named = ", ".join(names[:MOST_NAMED]) + (" and others" if len(names) > MOST_NAMED else "")
     return f"{resealed} were sealed again, and {len(names)} were left as they are because they do not open: {named}"
