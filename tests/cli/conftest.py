@@ -1,5 +1,6 @@
 """Runs commands in this process, as a person types them."""
 
+import asyncio
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import pytest
 from leaks import WATCH
 
 from keyguard.cli._commands import app
+from keyguard.stores.sql import SQLStore
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,35 @@ class Terminal:
             with pytest.raises(SystemExit) as ended:
                 app([str(each) for each in arguments], prog_name="keyguard")
         WATCH.see(f"standard error of {arguments[:2]}", err.getvalue())
+        if not {"init", "issue", "rotate"} & {*arguments}:  # These print a new key, by right.
+            WATCH.see(f"standard output of {arguments[:2]}", out.getvalue())
         return Ran(ended.value.code, out.getvalue(), err.getvalue())
+
+    def app(self, work):
+        """Return what `work` does with the database's store, as an app would."""
+
+        async def done():
+            store = SQLStore("sqlite+aiosqlite:///keys.db")
+            try:
+                return await work(store)
+            finally:
+                await store.close()
+
+        return asyncio.run(done())
+
+
+@pytest.fixture
+def ada(terminal):
+    """A terminal at a database with the owner ada, who has no key."""
+    assert terminal("init").code == 0
+    assert terminal("owner", "add", "ada").code == 0
+    return terminal
+
+
+@pytest.fixture
+def key(ada):
+    """The id of a key of ada's, called ci."""
+    return ada("key", "issue", "ada", "--name", "ci", "--json").json["key"]["id"]
 
 
 @pytest.fixture

@@ -2,13 +2,6 @@
 
 import pytest
 
-
-def test_init_makes_a_database_that_is_up_to_date(terminal, tmp_path):
-    """`init` makes the file and the tables, as often as it is called, and `migrate` then has nothing to do."""
-    assert [terminal("init").code, terminal("init").code, terminal("migrate").code] == [0, 0, 0]
-    assert (tmp_path / "keys.db").exists()
-
-
 WRONG = {
     "no such command": (["inti"], 2, "Did you mean 'init'?"),
     "no such option": (["init", "--foo"], 2, "No such option"),

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Integer, Text, Uuid, inspect
 
 from keyguard.errors import SchemaMismatch, StoreUnavailable
-from keyguard.migrations import SCRIPT_LOCATION, downgrade, upgrade
+from keyguard.migrations import SCRIPT_LOCATION, current, downgrade, upgrade
 from keyguard.model import KeyState, Owner
 from keyguard.stores._schema import REVISION, VERSION, VERSION_TABLE
 from keyguard.stores.sql import SQLStore, UserTable
@@ -244,3 +244,19 @@ async def main():
 asyncio.run(main())
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+async def test_the_revision_of_the_tables(tmp_path):
+    """`current` says at which revision the tables are, and None where there are none; those of later ones stay."""
+    url = f"sqlite+aiosqlite:///{tmp_path / 'keys.db'}"
+    assert await current(url) is None
+    await upgrade(url, "0002")
+    assert await current(url) == "0002"
+    store = SQLStore(url)
+    await store.change_schema(
+        lambda connection: connection.exec_driver_sql("UPDATE keyguard_alembic_version SET version_num = '9999'")
+    )
+    with pytest.raises(SchemaMismatch, match="update it to the one that made them"):
+        await upgrade(store)
+    assert await current(store) == "9999"
+    await store.close()

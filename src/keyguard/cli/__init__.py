@@ -17,7 +17,7 @@ def main() -> None:
     try:
         from keyguard.cli._commands import app  # noqa: PLC0415 What it needs comes with an extra.
     except ModuleNotFoundError as error:
-        if error.name not in _OF_THE_EXTRA:
+        if str(error.name).partition(".")[0] not in _OF_THE_EXTRA:
             raise
         print('keyguard: the command line needs more packages: pip install "keyguard-asgi[cli]"', file=sys.stderr)  # noqa: T201
         sys.exit(2)

@@ -18,13 +18,14 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from functools import wraps
 from typing import Annotated, Any, Concatenate, NoReturn, ParamSpec
 
 import typer
 from typer.core import TyperGroup
 
-from keyguard.cli._failures import ExitCode, Failed, failure_of, masked
+from keyguard.cli._failures import ExitCode, Failed, NotPrinted, failure_of, masked
 from keyguard.cli._invocation import Invocation, Options
 from keyguard.cli._output import printable
 from keyguard.errors import KeyguardError
@@ -37,6 +38,13 @@ _Command = Callable[Concatenate[Invocation, _P], Coroutine[Any, Any, None]]
 Database = Annotated[
     str | None,
     typer.Option(metavar="URL", help="The database, such as sqlite:///keys.db. Else KEYGUARD_DATABASE_URL names it."),
+]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODULE:NAME",
+        help="The app's own SQLStore, with its keyring and its user table, instead of --database.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Say more, on standard error. No secret is among it.")]
@@ -59,17 +67,16 @@ class Root(TyperGroup):
             _refuse_whole_keys(arguments)
             options["standalone_mode"] = False
             code = super().main(args=arguments, **options)
+        except NotPrinted as failure:
+            _drop_output()
+            code = ExitCode.DONE if failure.reader_is_gone else _say(failure)
         except Failed as failure:
-            _say(failure.sentence)
-            code = failure.code
+            code = _say(failure)
         except _UsageError as error:
-            _say(f"{_without(arguments, error.format_message()).rstrip('.')}. See `{error.ctx.command_path} --help`.")
-            code = ExitCode.USAGE
+            what = _without(arguments, error.format_message()).rstrip(".")
+            code = _say(Failed(f"{what}. See `{error.ctx.command_path} --help`."))
         except (KeyboardInterrupt, typer.Abort):
             code = ExitCode.INTERRUPTED
-        except BrokenPipeError:  # Whoever read the output has seen enough.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = ExitCode.DONE
         sys.exit(code or 0)
 
 
@@ -91,12 +98,20 @@ def _without(arguments: Sequence[str], message: str) -> str:
         _, _, value = argument.rpartition("=")
         if len(value) > longest:
             message = message.replace(value, f"{value[:4]}…")
-    return message
+    return message.replace("Value error, ", "")  # What Typer's own library puts before some sentences.
 
 
-def _say(sentence: str) -> None:
-    end = "" if sentence.endswith((".", "?", "!")) else "."
-    print(f"keyguard: {printable(masked(sentence))}{end}", file=sys.stderr, flush=True)  # noqa: T201
+def _drop_output() -> None:
+    """Let what is left to write go nowhere: Python would try again at its end, and complain."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(failure: Failed) -> ExitCode:
+    """Say why a command has failed, and return its exit code."""
+    end = "" if failure.sentence.endswith((".", "?", "!")) else "."
+    print(f"keyguard: {printable(masked(failure.sentence))}{end}", file=sys.stderr, flush=True)  # noqa: T201
+    return failure.code
 
 
 def group(name: str, about: str) -> typer.Typer:
@@ -129,6 +144,7 @@ def command(
                 )
             own = Options(
                 database=given.pop("database", None),
+                store=given.pop("store", None),
                 as_json=given.pop("as_json"),
                 verbose=given.pop("verbose"),
             )
@@ -148,7 +164,7 @@ def _sign(start: Callable[..., None], function: Callable[..., object], *, needs_
     kind = inspect.Parameter.KEYWORD_ONLY
     common: dict[str, tuple[Any, Any]] = {"as_json": (AsJson, False), "verbose": (Verbose, False)}
     if needs_store:
-        common = {"database": (Database, None), **common}
+        common = {"database": (Database, None), "store": (Store, None), **common}
     parameters = [
         inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context),
         *(each.replace(kind=kind) for each in own),
@@ -168,7 +184,7 @@ def run(work: Coroutine[Any, Any, None], *, verbose: bool = False) -> None:
         asyncio.run(work)
     except KeyguardError as error:
         raise failure_of(error) from None
-    except (Failed, typer.Exit, BrokenPipeError):
+    except (Failed, typer.Exit):
         raise
     except Exception as error:  # noqa: BLE001 Whatever it is, its text may hold what must not be shown.
         if verbose:  # Where it happened, and no message: that may quote anything.
@@ -210,8 +226,9 @@ def _(
     context: typer.Context,
     *,
     database: Database = None,
+    store: Store = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
-    context.obj = Options(database=database, as_json=as_json, verbose=verbose)
+    context.obj = Options(database=database, store=store, as_json=as_json, verbose=verbose)
     _show_help(context)

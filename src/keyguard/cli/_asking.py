@@ -4,7 +4,10 @@ Questions go to standard error, so that standard output holds what was asked for
 """
 
 import getpass
+import signal
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from keyguard.cli._failures import Failed
 from keyguard.cli._output import Output
@@ -21,8 +24,10 @@ def confirm(output: Output, question: str, *, yes: bool) -> None:
         return
     if not _is_terminal():
         raise Failed(f"{question} Nobody is there to confirm it: say --yes if that is what you want. Nothing was done.")
-    output.note(f"{question} [y/N]")
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+    with _interruptible():
+        output.note(f"{question} [y/N]")
+        answer = sys.stdin.readline()
+    if answer.strip().lower() not in {"y", "yes"}:
         raise Failed("Not confirmed. Nothing was done.")
 
 
@@ -33,16 +38,31 @@ def read_secret(what: str, *, twice: bool = False) -> str:
 
     Raises `Failed` if it is empty, or if the second time is not the first.
     """
-    if not _is_terminal():
-        secret = sys.stdin.read()
-        secret = secret.removesuffix("\n").removesuffix("\r")
-    else:
-        secret = getpass.getpass(f"{what}: ")
-        if twice and secret != getpass.getpass(f"{what}, once more: "):
-            raise Failed("Those are two different ones. Nothing was done.")
+    with _interruptible():
+        secret = _typed(what, twice=twice) if _is_terminal() else sys.stdin.read().removesuffix("\n").removesuffix("\r")
     if not secret:
         raise Failed(f"{what} is read from standard input, and there was none. Nothing was done.")
     return secret
+
+
+def _typed(what: str, *, twice: bool) -> str:
+    try:
+        secret = getpass.getpass(f"{what}: ")
+        if twice and secret != getpass.getpass(f"{what}, once more: "):
+            raise Failed("Those are two different ones. Nothing was done.")
+    except EOFError:  # Ctrl-D.
+        return ""
+    return secret
+
+
+@contextmanager
+def _interruptible() -> Generator[None]:
+    """Let Ctrl-C end what waits for a person, as it does outside of asyncio, which would wait for the answer first."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _is_terminal() -> bool:

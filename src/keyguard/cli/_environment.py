@@ -11,16 +11,19 @@ import typer
 
 from keyguard.cli._failures import Failed
 from keyguard.cli._values import duration
-from keyguard.settings import Keyring
+from keyguard.langflow import LANGFLOW_KEYS
+from keyguard.settings import KeyFormat, Keyring
 
 __all__ = ["VARIABLES", "keyring_of"]
 
 VARIABLES = {
     "KEYGUARD_DATABASE_URL": "the database, where `--database` does not name it",
+    "KEYGUARD_STORE": "the app's own store, as `--store` names it, where neither option is given",
     "KEYGUARD_LISTEN_URL": "PostgreSQL: the same database directly, past any pooler, as `SQLStore(listen_url=...)`",
     "KEYGUARD_PREFIX": "what new keys begin with, as `Keyring(prefix=...)`; `kg` without it",
     "KEYGUARD_PEPPERS": "the peppers, in the order of `Keyring(peppers=...)`, with blanks or line ends between them",
     "KEYGUARD_PEPPERS_FILE": "a file with the peppers, one a line, instead of KEYGUARD_PEPPERS",
+    "KEYGUARD_FORMATS": "further forms of key, as `Keyring(formats=...)`: `langflow` for those that Langflow issued",
     "KEYGUARD_MAX_LIFETIME": "the longest life of a new key, such as `90d`, as `Keyring(max_lifetime=...)`",
 }
 """Each variable that is read, and what it is for; the vault reads those of its secret keys itself."""
@@ -34,6 +37,7 @@ def keyring_of(environ: Mapping[str, str]) -> Keyring:
     return Keyring(
         prefix=environ.get("KEYGUARD_PREFIX") or "kg",
         peppers=_peppers(environ),
+        formats=_formats(environ.get("KEYGUARD_FORMATS", "")),
         max_lifetime=_max_lifetime(environ.get("KEYGUARD_MAX_LIFETIME", "")),
     )
 
@@ -49,6 +53,15 @@ def _peppers(environ: Mapping[str, str]) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise Failed(f"the file of KEYGUARD_PEPPERS_FILE cannot be read: {reason}") from None
+
+
+_FORMATS = {"langflow": LANGFLOW_KEYS}
+
+
+def _formats(text: str) -> list[KeyFormat]:
+    if unknown := set(text.split()) - _FORMATS.keys():
+        raise Failed(f"KEYGUARD_FORMATS knows {' and '.join(map(repr, _FORMATS))}; not {min(unknown)!r}")
+    return [_FORMATS[name] for name in dict.fromkeys(text.split())]
 
 
 def _max_lifetime(text: str) -> timedelta | None:

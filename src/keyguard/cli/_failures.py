@@ -16,7 +16,7 @@ from keyguard.errors import (
     StoreUnavailable,
 )
 
-__all__ = ["ExitCode", "Failed", "failure_of", "masked"]
+__all__ = ["ExitCode", "Failed", "NotPrinted", "failure_of", "masked"]
 
 
 class ExitCode(IntEnum):
@@ -36,6 +36,8 @@ class ExitCode(IntEnum):
     """The database cannot be reached, or does not answer."""
     UNEXPECTED = 70
     """A mistake in Keyguard itself."""
+    NOT_PRINTED = 74
+    """What was asked for could not be written to standard output."""
     INTERRUPTED = 130
 
 
@@ -46,6 +48,15 @@ class Failed(Exception):
         super().__init__(sentence)
         self.sentence = sentence
         self.code = code
+
+
+class NotPrinted(Failed):
+    """Standard output takes nothing any more."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"standard output cannot be written: {error.strerror or error}", ExitCode.NOT_PRINTED)
+        self.reader_is_gone: bool = isinstance(error, BrokenPipeError)
+        """As in ``keyguard key list | head``: it has seen enough."""
 
 
 _CODES: Sequence[tuple[type[KeyguardError], ExitCode]] = (

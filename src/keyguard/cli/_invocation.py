@@ -13,7 +13,8 @@ from sqlalchemy.exc import ArgumentError
 from keyguard.cli import _asking
 from keyguard.cli._environment import keyring_of
 from keyguard.cli._failures import ExitCode, Failed
-from keyguard.cli._output import Output
+from keyguard.cli._loading import load
+from keyguard.cli._output import Output, is_closed
 from keyguard.stores.sql import SQLStore
 
 __all__ = ["Invocation", "Options"]
@@ -72,15 +73,30 @@ class Invocation:
 
         Raises `Failed` if they name none, and if its file is not there, unless it is to be a `new` one.
         """
+        named = self.options.store or (None if self.options.database else os.environ.get("KEYGUARD_STORE"))
+        if named:
+            return _apps_store(named, database=self.options.database)
         url = self._url()
         if url.get_backend_name() == "sqlite":
             _check_file(url, new=new)
         keyring = keyring_of(os.environ)
         try:
-            return SQLStore(url, keyring=keyring, listen_url=os.environ.get("KEYGUARD_LISTEN_URL"))
+            return SQLStore(url, keyring=keyring, listen_url=os.environ.get("KEYGUARD_LISTEN_URL") or None)
         except ModuleNotFoundError as error:
             how = 'pip install "keyguard-asgi[postgres]"' if error.name == "asyncpg" else "install it"
             raise Failed(f"this database needs the module {error.name}, which is not there: {how}") from None
+
+    def done(self, sentence: str, document: object) -> None:
+        """Print what was done: the sentence for people, the document as JSON."""
+        if self.as_json:
+            self.output.json(document)
+        else:
+            self.output.line(sentence)
+
+    def check_output(self) -> None:
+        """Raise `Failed` if there is nowhere to print to: before a key is made that nobody would see."""
+        if is_closed():
+            raise Failed("standard output is closed, and the key would be printed there. Nothing was done.")
 
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask for a yes, unless it was given as ``--yes``; `question` names what will be hit.
@@ -104,6 +120,15 @@ class Invocation:
         except (ArgumentError, ValueError):  # Their messages may quote a password.
             raise Failed("that is no URL of a database; one looks like sqlite:///keys.db or postgresql://…") from None
         return url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
+
+
+def _apps_store(target: str, *, database: str | None) -> SQLStore:
+    if database is not None:
+        raise Failed("--store and --database both name a database: say one of them")
+    store = load(target, "a store is named as module:attribute, such as main:store")
+    if not isinstance(store, SQLStore):
+        raise Failed(f"{target} is no SQLStore: it is of type {type(store).__name__}")
+    return store
 
 
 def _check_file(url: URL, *, new: bool) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from keyguard.cli._failures import Failed
 
-__all__ = ["AppName", "Factory", "load_app"]
+__all__ = ["AppName", "Factory", "load", "load_app"]
 
 AppName = Annotated[
     str, typer.Argument(metavar="MODULE:APP", help="The app, as uvicorn takes it: the module, and its name in there.")
@@ -27,15 +27,21 @@ def load_app(target: str, *, factory: bool = False) -> Any:  # noqa: ANN401 An a
     Raises `Failed` if there is no such module or attribute, if the module or the factory raises, or if what is found is
     no ASGI app.
     """
-    module_name, colon, path = target.partition(":")
-    if not (module_name and colon and path):
-        raise Failed(f"the app is named as module:attribute, such as main:app; not {target!r}")
-    with redirect_stdout(sys.stderr):
-        found = _attribute(_module(module_name), path, target)
-        if factory:
+    found = load(target)
+    if factory:
+        with redirect_stdout(sys.stderr):
             found = _made(found, target)
     _check(found, target, factory=factory)
     return found
+
+
+def load(target: str, what: str = "the app is named as module:attribute, such as main:app") -> Any:  # noqa: ANN401 Whatever stands there.
+    """Import what `target` names. Raises `Failed` as `load_app` does; `what` says how it is named."""
+    module_name, colon, path = target.partition(":")
+    if not (module_name and colon and path):
+        raise Failed(f"{what}; not {target!r}")
+    with redirect_stdout(sys.stderr):
+        return _attribute(_module(module_name), path, target)
 
 
 def _module(name: str) -> object:

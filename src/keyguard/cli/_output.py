@@ -5,19 +5,24 @@ from the database is shown as it is but for control characters, which a terminal
 """
 
 import json
-import os
+import shutil
 import sys
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import IO, Any
+from io import StringIO
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from keyguard.cli._failures import masked
+from keyguard.cli._failures import NotPrinted, masked
 
-__all__ = ["Output", "instant", "printable"]
+__all__ = ["Output", "instant", "is_closed", "printable"]
+
+_WIDTH = 80
+"""Of what is no terminal, and so has no width: the same as that of the narrowest common one."""
 
 
 def printable(value: object) -> str:
@@ -34,20 +39,21 @@ class Output:
     """Standard output and standard error of one command."""
 
     def __init__(self) -> None:
-        self._console = _console(sys.stdout)
+        self._is_terminal = not is_closed() and sys.stdout.isatty()
+        self._width = shutil.get_terminal_size().columns if self._is_terminal else _WIDTH
 
     def json(self, document: object) -> None:
         """Print the one JSON document of a command. Times are ISO 8601, what JSON does not know is a text."""
-        self._write(json.dumps(document, indent=2, default=_plain))
+        _write(json.dumps(document, indent=2, default=_plain))
 
-    def table(self, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Print a table; cells that are too wide for the terminal go on below."""
+    def table(self, head: Sequence[str], rows: Iterable[Sequence[object]], *, whole: Collection[str] = ()) -> None:
+        """Print a table. Cells that are too wide go on below, but for those of the columns that are to stay `whole`."""
         table = Table(box=None, pad_edge=False, header_style="bold")
         for title in head:
-            table.add_column(Text(title), overflow="fold")
+            table.add_column(Text(title), overflow="fold", no_wrap=title in whole)
         for row in rows:
             table.add_row(*(Text(printable(cell)) for cell in row))
-        self._console.print(table)
+        self._print(table)
 
     def pairs(self, pairs: Iterable[tuple[str, object]]) -> None:
         """Print what there is to say of one thing, a line for each."""
@@ -56,28 +62,43 @@ class Output:
         table.add_column(overflow="fold")
         for name, value in pairs:
             table.add_row(Text(name), Text(printable(value)))
-        self._console.print(table)
+        self._print(table)
+
+    def item(self, line: str, more: str = "") -> None:
+        """Print a line of a list, and below it, indented, what more there is to say."""
+        indent = " " * 4
+        wrapped = textwrap.wrap(printable(more), self._width, initial_indent=indent, subsequent_indent=indent)
+        _write("\n".join([printable(line), *wrapped]))
 
     def line(self, sentence: str) -> None:
         """Print a line of what was asked for."""
-        self._write(printable(sentence))
+        _write(printable(sentence))
 
     def secret(self, text: str) -> None:
         """Print a secret, as it is and alone on its line."""
-        self._write(text)
+        _write(text)
 
     def note(self, sentence: str) -> None:
         """Say something beside, on standard error."""
         print(printable(masked(sentence)), file=sys.stderr, flush=True)  # noqa: T201
 
-    def _write(self, text: str) -> None:
+    def _print(self, table: Table) -> None:
+        # Rich itself looks for NO_COLOR, and for terminals that are too simple for bold letters.
+        text = StringIO()
+        Console(file=text, force_terminal=self._is_terminal, width=self._width).print(table)
+        _write("\n".join(line.rstrip() for line in text.getvalue().splitlines()))
+
+
+def is_closed() -> bool:
+    """Tell whether the process was started without a standard output."""
+    return sys.stdout is None  # pyright: ignore[reportUnnecessaryComparison]  # That is what Python makes of it.
+
+
+def _write(text: str) -> None:
+    try:
         print(text, flush=True)  # noqa: T201
-
-
-def _console(file: IO[str]) -> Console:
-    # What is no terminal has no width: tables are as wide there as on the narrowest common one.
-    width = None if file.isatty() or "COLUMNS" in os.environ else 80
-    return Console(file=file, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    except OSError as error:
+        raise NotPrinted(error) from None
 
 
 def _plain(value: Any) -> str:  # noqa: ANN401 Whatever json does not know.

@@ -15,15 +15,20 @@ Where owners live in the app's own user table only the first way will do: the st
 not.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.util import CommandError
 from sqlalchemy import URL, Connection
 
+from keyguard.errors import SchemaMismatch
+from keyguard.stores._schema import VERSION_TABLE
 from keyguard.stores.sql import SQLStore
 
-__all__ = ["SCRIPT_LOCATION", "downgrade", "upgrade"]
+__all__ = ["SCRIPT_LOCATION", "current", "downgrade", "upgrade"]
 
 SCRIPT_LOCATION = "keyguard:migrations"
 """Where Alembic finds them."""
@@ -33,8 +38,30 @@ async def upgrade(store: SQLStore | str | URL, revision: str = "head") -> None:
     """Bring the tables of a store, or of the database at a URL, up to date, or to a revision. Makes them if need be.
 
     Raises `StoreUnavailable` if the database cannot be reached, or if a migration fails; nothing is changed then.
+    `SchemaMismatch` if the tables are at a revision that this library does not know, because a later one made them.
     """
-    await _migrate(store, lambda config: command.upgrade(config, revision))
+    try:
+        await _migrate(store, lambda config: command.upgrade(config, revision))
+    except CommandError:
+        raise SchemaMismatch(
+            "the tables are of a revision that this library does not know: update it to the one that made them"
+        ) from None
+
+
+async def current(store: SQLStore | str | URL) -> str | None:
+    """Return the revision that the tables of a store, or of the database at a URL, are at; None where there are none.
+
+    Raises `StoreUnavailable` if the database cannot be reached.
+    """
+    found: list[str | None] = []
+
+    def look(connection: Connection) -> None:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        found.append(context.get_current_revision())
+
+    async with _opened(store) as looked_at:
+        await looked_at.change_schema(look)
+    return found[0]
 
 
 async def downgrade(store: SQLStore | str | URL, revision: str) -> None:
@@ -46,17 +73,25 @@ async def downgrade(store: SQLStore | str | URL, revision: str) -> None:
 
 
 async def _migrate(store: SQLStore | str | URL, migrate: Callable[[Config], None]) -> None:
-    if not isinstance(store, SQLStore):
-        own = SQLStore(store)
-        try:
-            return await _migrate(own, migrate)
-        finally:
-            await own.close()
+    async with _opened(store) as migrated:
 
-    def change(connection: Connection) -> None:
-        config = Config()
-        config.set_main_option("script_location", SCRIPT_LOCATION)
-        config.attributes.update(store=store, connection=connection)
-        migrate(config)
+        def change(connection: Connection) -> None:
+            config = Config()
+            config.set_main_option("script_location", SCRIPT_LOCATION)
+            config.attributes.update(store=migrated, connection=connection)
+            migrate(config)
 
-    return await store.change_schema(change)
+        await migrated.change_schema(change)
+
+
+@asynccontextmanager
+async def _opened(store: SQLStore | str | URL) -> AsyncGenerator[SQLStore]:
+    """Give the store, or one for the URL, which is closed in the end."""
+    if isinstance(store, SQLStore):
+        yield store
+        return
+    own = SQLStore(store)
+    try:
+        yield own
+    finally:
+        await own.close()

@@ -1,0 +1,95 @@
+"""The commands on owners."""
+
+import pytest
+
+from keyguard import lifecycle
+
+
+def owner(terminal, name="ada"):
+    return next(each for each in terminal("owner", "list", "--json").json["owners"] if each["name"] == name)
+
+
+def test_the_list_of_nobody_says_how_to_add_one(terminal):
+    """An empty list has its head, and beside it, on standard error, what to do."""
+    terminal("init")
+    ran = terminal("owner", "list")
+    assert ran.out == "name  id  active  superuser\n"
+    assert "`keyguard owner add NAME`" in ran.err
+
+
+def test_an_owner_is_added(ada):
+    """`owner add` adds an active owner, with the id and the rights that were asked for."""
+    assert ada("owner", "add", "root", "--id", "0", "--superuser").out == "Added root, with the id 0.\n"
+    assert owner(ada, "root") == {"id": "0", "name": "root", "is_active": True, "is_superuser": True}
+    assert ada("owner", "list").out.splitlines()[1:][1].split() == ["root", "0", "yes", "yes"]
+
+
+def test_no_owner_is_added_twice(ada):
+    """A name that is taken is a conflict."""
+    assert ada("owner", "add", "ada").code == 4
+
+
+def test_switching_an_owner_off_and_on(ada, key):
+    """`deactivate` refuses an owner's keys and `activate` accepts them again; what is so already is said to be."""
+    assert ada("owner", "deactivate", "ada", "--yes").out == "Deactivated ada.\n"
+    assert ada("owner", "deactivate", "ada", "--yes").out == "ada is not active already.\n"
+    assert "ada (not active)" in ada("key", "show", key).out
+    ran = ada("owner", "activate", "ada", "--json").json
+    assert (ran["changed"], ran["owner"]["is_active"]) == (True, True)
+    assert ada("owner", "activate", "ada", "--json").json["changed"] is False
+
+
+def test_deactivating_says_how_many_keys_it_hits(ada, key):
+    """Without a terminal and without `--yes` nothing is done, and the sentence says what would have been hit."""
+    ran = ada("owner", "deactivate", "ada")
+    assert (ran.code, ran.out) == (2, "")
+    assert "Deactivate ada? All its keys are refused at once, 1 key that may be in use." in ran.err
+    assert owner(ada)["is_active"]
+
+
+def test_superuser_rights_are_given_and_taken(ada):
+    """`superuser --on` and `--off` do what they say, and one of them is needed."""
+    assert ada("owner", "superuser", "ada", "--on").out == "ada is a superuser now.\n"
+    assert owner(ada)["is_superuser"]
+    assert ada("owner", "superuser", "ada", "--on").out == "ada is a superuser already.\n"
+    assert ada("owner", "superuser", "ada", "--off").out == "ada is no superuser now.\n"
+    assert ada("owner", "superuser", "ada").code == 2
+
+
+def test_a_password_comes_from_standard_input(ada):
+    """`passwd` takes what it reads but for the line's end; `--remove` takes the password away."""
+    assert ada("owner", "passwd", "ada", stdin="correct horse\r\n").out == "ada has a new password.\n"
+    assert ada.app(lambda store: lifecycle.verify_password(store, "ada", "correct horse"))
+    assert ada("owner", "passwd", "ada", "--remove").out == "ada has no password now.\n"
+    assert not ada.app(lambda store: lifecycle.verify_password(store, "ada", "correct horse"))
+
+
+def test_an_owner_is_added_with_a_password(ada):
+    """`owner add --password` reads one."""
+    assert ada("owner", "add", "bob", "--password", stdin="battery staple\n").code == 0
+    assert ada.app(lambda store: lifecycle.verify_password(store, "bob", "battery staple"))
+
+
+@pytest.mark.parametrize("arguments", [["passwd", "ada"], ["add", "bob", "--password"]])
+def test_an_empty_password_is_none(ada, arguments):
+    """Where nothing can be read, nothing is set."""
+    ran = ada("owner", *arguments, stdin="\n")
+    assert (ran.code, "there was none" in ran.err) == (2, True)
+
+
+def test_an_owner_goes_by_name_or_by_id(ada):
+    """A name will do, and an id; one that is both, of two owners, is not guessed, and ``id:`` says which."""
+    ada("owner", "add", "bob", "--id", "7")
+    assert ada("key", "issue", "7", "--json").json["key"]["owner"]["name"] == "bob"
+    ada("owner", "add", "7", "--id", "8")
+    ran = ada("key", "issue", "7")
+    assert (ran.code, "say id:8 or id:7" in ran.err) == (4, True)
+    assert ada("key", "issue", "id:7", "--json").json["key"]["owner"]["name"] == "bob"
+    assert ada("key", "issue", "id:9").code == 3
+
+
+def test_somebody_who_is_not_there(ada):
+    """An owner that is not there ends every command on owners with 3."""
+    for arguments in (["activate"], ["deactivate", "--yes"], ["superuser", "--on"], ["passwd", "--remove"]):
+        ran = ada("owner", arguments[0], "eve", *arguments[1:])
+        assert (ran.code, "'eve'" in ran.err) == (3, True), arguments

@@ -1,0 +1,203 @@
+"""The command as a process of its own: what the shell sees, and what a person at a terminal does."""
+
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from leaks import WATCH
+
+KEYGUARD = [sys.executable, "-m", "keyguard.cli"]
+
+FULL = Path("/dev/full")
+
+
+@pytest.fixture(autouse=True)
+def prepared(ada):
+    """A database with the owner ada, in the working directory."""
+
+
+def run(*arguments, **options):
+    return subprocess.run([*KEYGUARD, *arguments], capture_output=True, text=True, check=False, timeout=60, **options)
+
+
+class Person:
+    """Somebody at a terminal who reads what is asked and types an answer."""
+
+    def __init__(self, *arguments, **environment):
+        self.pid, self._terminal = pty.fork()
+        if self.pid == 0:  # pragma: no cover  # Becomes the command.
+            os.execve(sys.executable, [*KEYGUARD, *arguments], {**os.environ, **environment})
+        self.seen = ""
+
+    def reads(self, text):
+        """Read until `text` was shown."""
+        deadline = time.monotonic() + 60
+        while text not in self.seen:
+            assert self._read(), self.seen
+            assert time.monotonic() < deadline, self.seen
+
+    def types(self, text):
+        os.write(self._terminal, text.encode())
+
+    def leaves(self):
+        """Read to the end; return the exit code."""
+        while self._read():
+            pass
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self._terminal)
+        WATCH.see("a terminal", self.seen)
+        return os.waitstatus_to_exitcode(status)
+
+    def _read(self):
+        try:
+            text = os.read(self._terminal, 65536)
+        except OSError:  # What Linux says when the other end is closed.
+            return False
+        self.seen += text.decode()
+        return bool(text)
+
+
+def test_only_the_key_goes_to_standard_output():
+    """`keyguard key issue ada > key.txt` gives a file with the key and nothing else."""
+    ran = run("key", "issue", "ada")
+    WATCH.key(ran.stdout.strip())
+    assert (ran.returncode, ran.stdout.count("\n"), ran.stderr.count("\n")) == (0, 1, 1)
+    assert ran.stdout.startswith("kg_")
+    WATCH.see("standard error", ran.stderr)
+
+
+def test_no_key_is_made_where_nothing_can_be_printed(ada):
+    """With standard output closed, nothing is issued."""
+    ran = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *KEYGUARD, "key", "issue", "ada"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, "standard output is closed" in ran.stderr) == (2, True)
+    assert ada("key", "list", "--json").json["keys"] == []
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="only Linux has a device that is always full")
+def test_a_key_that_could_not_be_printed_is_named(ada):
+    """If standard output fails after the key was made, the sentence names the key that is to be revoked."""
+    with FULL.open("w") as full:
+        ran = subprocess.run(
+            [*KEYGUARD, "key", "issue", "ada"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    (key,) = ada("key", "list", "--json").json["keys"]
+    assert (ran.returncode, f"nobody has it: revoke kg_{key['id']}" in ran.stderr) == (74, True)
+    assert ran.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="only Linux has a device that is always full")
+def test_what_cannot_be_printed_is_said():
+    """A list that cannot be written ends with 74, and why."""
+    with FULL.open("w") as full:
+        ran = subprocess.run([*KEYGUARD, "key", "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ran.returncode, ran.stderr.splitlines()) == (
+        74,
+        ["keyguard: standard output cannot be written: No space left on device."],
+    )
+
+
+def test_a_reader_who_goes_away_is_no_failure():
+    """`keyguard owner list | head -0` ends quietly."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    ran = subprocess.run([*KEYGUARD, "owner", "list"], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_ctrl_c_ends_with_130():
+    """An interrupt while the database is waited for ends with 130, without a word about it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"postgresql://u:hunter2@127.0.0.1:{server.getsockname()[1]}/x"
+        command = subprocess.Popen([*KEYGUARD, "owner", "list", "--database", url], stderr=subprocess.PIPE, text=True)
+        connection, _ = server.accept()
+        command.send_signal(signal.SIGINT)
+        _, error = command.communicate(timeout=60)
+        connection.close()
+    assert (command.returncode, error) == (130, "")
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "state"), [("y\n", 0, "revoked"), ("\n", 2, "active"), ("\x03", 130, "active")]
+)
+def test_a_person_is_asked(ada, key, answer, code, state):
+    """At a terminal what cannot be undone is asked for; only a yes is one, and Ctrl-C is 130."""
+    person = Person("key", "revoke", key)
+    person.reads(f"Revoke kg_{key} “ci” of ada? That cannot be undone. [y/N]")
+    person.types(answer)
+    assert person.leaves() == code
+    assert ada("key", "show", key, "--json").json["key"]["state"] == state
+
+
+def test_a_password_is_typed_unseen_and_twice(ada):
+    """At a terminal a password is asked for twice, and does not show."""
+    person = Person("owner", "passwd", "ada")
+    person.reads("Password: ")
+    person.types("correct horse\n")
+    person.reads("Password, once more: ")
+    person.types("correct horse\n")
+    assert person.leaves() == 0
+    assert "correct" not in person.seen
+    assert "ada has a new password." in person.seen
+
+
+def test_two_different_passwords_are_none():
+    """If the second time is not the first, nothing is set."""
+    person = Person("owner", "passwd", "ada")
+    person.reads("Password: ")
+    person.types("one\n")
+    person.reads("once more: ")
+    person.types("two\n")
+    assert person.leaves() == 2
+    assert "Those are two different ones." in person.seen
+
+
+def test_ctrl_c_at_a_prompt_is_130():
+    """Who thinks better of it at the prompt ends the command with 130."""
+    person = Person("owner", "passwd", "ada")
+    person.reads("Password: ")
+    person.types("\x03")
+    assert person.leaves() == 130
+
+
+def test_ctrl_d_at_a_prompt_is_no_password():
+    """The end of input at a prompt is no password."""
+    person = Person("owner", "passwd", "ada")
+    person.reads("Password: ")
+    person.types("\x04")
+    assert person.leaves() == 2
+
+
+def test_a_terminal_shows_the_heads_of_tables_bold_unless_told_not_to():
+    """At a terminal the head of a table is bold; NO_COLOR takes the colours, and TERM=dumb everything."""
+    person = Person("owner", "list", TERM="xterm")
+    assert (person.leaves(), "\x1b[1m" in person.seen) == (0, True)
+    person = Person("owner", "list", TERM="dumb")
+    assert (person.leaves(), "\x1b" in person.seen) == (0, False)
+
+
+def test_without_the_extra_one_sentence_says_what_to_install():
+    """Without Typer, Rich or Alembic there is one sentence, and 2."""
+    for absent in ("typer", "rich", "alembic"):
+        code = f"import sys; sys.modules[{absent!r}] = None; from keyguard.cli import main; main()"
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+        assert 'pip install "keyguard-asgi[cli]"' in ran.stderr
+
+
+def test_what_else_is_missing_is_not_taken_for_the_extra():
+    """A module that is missing for another reason is no missing extra."""
+    code = "import sys; sys.modules['sqlalchemy'] = None; from keyguard.cli import main; main()"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "sqlalchemy" in ran.stderr.splitlines()[-1]
