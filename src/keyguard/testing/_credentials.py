@@ -210,10 +210,11 @@ class CredentialContract(KeyStoreContract):
             others = await store.credentials_to_reseal("old-0", limit=100)
             assert {one.name for one in others} == {"n1", "n3", "new"}
             batches: list[list[Credential]] = []
-            while batch := await store.credentials_to_reseal("new", limit=3):
+            for size in (3, 3, 2, 0):
+                batch = await store.credentials_to_reseal("new", limit=3)
+                assert len(batch) == size
+                assert await store.reseal_credentials([(one, _resealed(one)) for one in batch]) == size
                 batches.append(batch)
-                assert await store.reseal_credentials([(one, _resealed(one)) for one in batch]) == len(batch)
-            assert [len(batch) for batch in batches] == [3, 3, 2]
             by_place = {(one.owner_id, one.name): one for batch in batches for one in batch}
             assert by_place == {(one.owner_id, one.name): one for one in credentials}
             for one in credentials:

@@ -171,5 +171,6 @@ async def _pages(store: KeyRegistry, limit: int) -> list[KeyRecord]:
     while page:
         page = await store.list_keys(after=page[-1], limit=limit)
         assert len(page) <= limit
+        assert not {key.id for key in page} & {key.id for key in keys}
         keys = keys + page
     return keys
