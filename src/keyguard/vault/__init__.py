@@ -19,11 +19,20 @@ adds one goes on opening the old ones.
 """
 
 from keyguard.vault._secrets import FILE_VARIABLE, KEY_VARIABLE, SecretFile, SecretKeys
-from keyguard.vault._vault import MAX_VALUE_BYTES, Resolved, ValueSource, Vault
+from keyguard.vault._vault import (
+    MAX_METADATA_BYTES,
+    MAX_NAME_CHARACTERS,
+    MAX_VALUE_BYTES,
+    Resolved,
+    ValueSource,
+    Vault,
+)
 
 __all__ = [
     "FILE_VARIABLE",
     "KEY_VARIABLE",
+    "MAX_METADATA_BYTES",
+    "MAX_NAME_CHARACTERS",
     "MAX_VALUE_BYTES",
     "Resolved",
     "SecretFile",

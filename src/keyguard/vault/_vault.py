@@ -17,7 +17,7 @@ from keyguard.ports import Clock, CredentialStore
 from keyguard.stores._text import is_storable, json_of
 from keyguard.vault._secrets import SecretFile, SecretKeys
 
-__all__ = ["MAX_VALUE_BYTES", "Resolved", "ValueSource", "Vault"]
+__all__ = ["MAX_METADATA_BYTES", "MAX_NAME_CHARACTERS", "MAX_VALUE_BYTES", "Resolved", "ValueSource", "Vault"]
 
 MAX_VALUE_BYTES = 65_536
 """64 KiB of UTF-8: ten times what a service account's file or a certificate has."""
@@ -26,6 +26,7 @@ MAX_NAME_CHARACTERS = 255
 """With an owner's id, of whatever characters, that is less than PostgreSQL takes into an index (2,704 bytes)."""
 
 MAX_METADATA_BYTES = 8192
+"""As JSON, and as for a key."""
 
 MOST_NAMED = 10
 """More than that do not fit into a sentence."""
