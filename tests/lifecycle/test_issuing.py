@@ -1,21 +1,28 @@
 """Keys are issued: what is asked for is what is kept, or nothing is."""
 
 import json
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
-from lives import HOUR, WINDOW, A, B, ada
+from hypothesis import given
+from hypothesis import strategies as st
+from lives import ADOPTING, HOUR, STRONG, WINDOW, A, B, ada
+from strategies import moments_or_none
 
 from keyguard import lifecycle
-from keyguard.errors import ConfigurationError, NotFound
+from keyguard.errors import ConfigurationError, Conflict, NotFound
 from keyguard.hashing import Argon2Hasher, hmac_digest, sha256_digest
 from keyguard.keys import from_entropy
-from keyguard.model import KeyRecord, Owner
-from keyguard.settings import Keyring
+from keyguard.model import Allowed, Facts, KeyRecord, Owner, Requirement
+from keyguard.policy import decide, judge
+from keyguard.settings import Keyring, Policy
 from keyguard.stores.memory import MemoryStore
-from keyguard.testing import NOON
+from keyguard.testing import NOON, FrozenClock, make_record
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "keys.json").read_text())
 
@@ -221,3 +228,167 @@ async def test_a_life_that_is_too_long(clock):
         await lifecycle.issue(store, owner, expires_at=too_late, clock=clock)
     with pytest.raises(ConfigurationError, match=WINDOW):
         await lifecycle.issue(store, owner, not_before=NOON + 24 * HOUR, clock=clock)
+
+
+@given(
+    longest=st.timedeltas(timedelta(seconds=1), timedelta(days=36_525)),
+    begin=moments_or_none,
+    asked=moments_or_none,
+    old_end=moments_or_none,
+    grace=st.timedeltas(timedelta(0), timedelta(days=40_000)),
+)
+async def test_no_way_leads_to_a_longer_life(longest, begin, asked, old_end, grace):
+    """Issued, adopted or put in another one's place, a key ends by the longest life from now on, or is not made.
+
+    Neither a later beginning nor an end that the old key had, nor a grace, makes it longer; and no old key gets more.
+    """
+    memory = MemoryStore(keyring=ADOPTING)
+    owner = await ada(memory)
+    keyring = replace(ADOPTING, max_lifetime=longest)
+    clock = FrozenClock()
+    old = make_record("old", owner.id, not_before=begin, expires_at=old_end)
+    await memory.add_key(old)
+    memory.keyring = keyring
+    window = {"not_before": begin, "expires_at": asked}
+    for make in (
+        lambda: lifecycle.issue(memory, owner, **window, clock=clock),
+        lambda: lifecycle.adopt(memory, owner, STRONG, **window, clock=clock),
+        lambda: lifecycle.rotate(memory, old.id, grace=grace, expires_at=asked, clock=clock),
+    ):
+        before = await lifecycle.list_keys(memory)
+        with suppress(ConfigurationError, Conflict):
+            made = await make()
+            record = made.record if isinstance(made, lifecycle.Issued) else made
+            assert NOON < record.expires_at <= NOON + longest
+            assert record.not_before is None or record.not_before < record.expires_at
+            continue
+        assert await lifecycle.list_keys(memory) == before
+    end = (await lifecycle.get(memory, old.id)).expires_at
+    assert old_end is None or end <= old_end
+
+
+# --- networks ---------------------------------------------------------------------------------------------------
+
+
+async def test_networks_are_kept_as_they_are_judged(store):
+    """Mapped IPv4 networks are kept as IPv4, each network once, in the order in which they were given."""
+    given = ["2001:db8::/32", "::ffff:192.0.2.0/120", "192.0.2.0/24", "192.0.2.128/25", "2001:db8::/32"]
+    record = (await lifecycle.issue(store, await ada(store), networks=given)).record
+    assert [str(network) for network in record.networks] == ["2001:db8::/32", "192.0.2.0/24", "192.0.2.128/25"]
+    assert await lifecycle.get(store, record.id) == record
+
+
+@pytest.mark.parametrize("network", ["192.0.2.0/24", "::ffff:192.0.2.0/120"])
+@pytest.mark.parametrize(
+    ("address", "passes"),
+    [("192.0.2.7", True), ("::ffff:192.0.2.7", True), ("198.51.100.7", False), ("::ffff:198.51.100.7", False)],
+)
+async def test_however_a_network_is_written_it_lets_the_same_in(store, network, address, passes):
+    """A key that is bound to an IPv4 network, mapped or not, is good for an address of it, mapped or not."""
+    record = (await lifecycle.issue(store, await ada(store), networks=[network])).record
+    verdict = judge((await store.find([record.lookup])).key, await store.get_owner("owner-1"))
+    facts = Facts(credential=verdict, address=ip_address(address))
+    decision = decide(Requirement.REQUIRED, facts, Policy(), record.created_at)
+    assert isinstance(decision, Allowed) is passes
+
+
+# --- metadata ---------------------------------------------------------------------------------------------------
+
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(TEXTS, JSON, max_size=3))
+async def test_metadata_is_what_was_given(metadata):
+    """Whatever JSON can say is kept, and each who reads it has a copy of its own."""
+    store = MemoryStore()
+    record = (await lifecycle.issue(store, await ada(store), metadata=metadata)).record
+    assert record.metadata == metadata
+    record.metadata["more"] = record.metadata
+    assert (await lifecycle.get(store, record.id)).metadata == metadata
+
+
+async def test_metadata_is_kept_in_a_database(store):
+    """Letters of every kind, and what is nested, come back from a database; any mapping will do."""
+    metadata = MappingProxyType({"Zoë": ["🥄", {"n": 1.5}], "empty": {}, "nothing": None, "back\\u0000slash": True})
+    issued = await lifecycle.issue(store, await ada(store), metadata=metadata)
+    assert (await lifecycle.get(store, issued.record.id)).metadata == dict(metadata)
+    assert (await lifecycle.issue(store, "owner-1")).record.metadata == {}
+
+
+async def test_metadata_has_8_kib_at_most(store):
+    """Eight KiB of JSON, counted as UTF-8, are kept; a byte more is too much."""
+    owner = await ada(store)
+    most = {"x": "é" * 4092}  # {"x":"…"} has 8 bytes around it.
+    assert len((await lifecycle.issue(store, owner, metadata=most)).record.metadata_json.encode()) == 8192
+    with pytest.raises(ConfigurationError, match="metadata has at most 8192 bytes as JSON"):
+        await lifecycle.issue(store, owner, metadata={"x": "é" * 4092 + "a"})
+    assert len(await lifecycle.list_keys(store)) == 1
+
+
+def endless():
+    """A list that holds itself."""
+    loop = []
+    loop.append(loop)
+    return loop
+
+
+def deep(levels):
+    """Lists in lists."""
+    value = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("metadata", "sentence"),
+    [
+        ([1, 2], "metadata is a JSON object, such as a dict; not list"),
+        ("{}", "metadata is a JSON object, such as a dict; not str"),
+        ({"x": float("nan")}, "what JSON can say"),
+        ({"x": [float("inf")]}, "what JSON can say"),
+        ({"x": {1, 2}}, "what JSON can say"),
+        ({"x": b"bytes"}, "what JSON can say"),
+        ({"x": NOON}, "what JSON can say"),
+        ({1: "a number as a name"}, "what JSON can say"),
+        ({"x": {None: 1}}, "what JSON can say"),
+        ({"x": (1, 2)}, "what JSON can say"),
+        ({"x": 10**5000}, "what JSON can say"),
+        ({"x": endless()}, "what JSON can say"),
+        ({"x": deep(100_000)}, "what JSON can say"),
+        ({"x": "\0"}, "no NUL character"),
+        ({"\0": 1}, "no NUL character"),
+        ({"x": [{"y": "\ud800"}]}, "no half of a surrogate pair"),
+        ({"\udfff": 1}, "no half of a surrogate pair"),
+    ],
+    ids=[
+        "list",
+        "text",
+        "nan",
+        "inf",
+        "set",
+        "bytes",
+        "time",
+        "number-name",
+        "none-name",
+        "tuple",
+        "long",
+        "endless",
+        "deep",
+        "nul",
+        "nul-name",
+        "half",
+        "half-name",
+    ],
+)
+async def test_metadata_that_is_none(store, metadata, sentence):
+    """What JSON cannot say, or would give back as something else, or what no database takes, makes no key."""
+    owner = await ada(store)
+    with pytest.raises(ConfigurationError, match=sentence):
+        await lifecycle.issue(store, owner, metadata=metadata)
+    assert await lifecycle.list_keys(store) == []

@@ -8,7 +8,7 @@ from lives import HOUR, ada
 
 from keyguard import lifecycle
 from keyguard.errors import ConfigurationError, NotFound, NotSupported
-from keyguard.model import Owner, Usage
+from keyguard.model import AuditKind, KeyState, Owner, Usage
 from keyguard.stores.memory import MemoryStore
 from keyguard.testing import NOON
 
@@ -24,14 +24,14 @@ async def test_a_key_is_revoked_once(store, clock):
 
 
 async def test_a_key_is_disabled_and_enabled(store, clock):
-    """A disabled key has the time of the first call, and none any more when it is enabled."""
+    """A disabled key has the time of the first call, and none any more when it is enabled; each tells if it did it."""
     key_id = (await lifecycle.issue(store, await ada(store), clock=clock)).record.id
-    await lifecycle.disable(store, key_id, clock=clock)
+    assert await lifecycle.disable(store, key_id, clock=clock)
     clock.advance(HOUR)
-    await lifecycle.disable(store, key_id, clock=clock)
+    assert not await lifecycle.disable(store, key_id, clock=clock)
     assert (await lifecycle.get(store, key_id)).disabled_at == NOON
-    await lifecycle.enable(store, key_id)
-    await lifecycle.enable(store, key_id)
+    assert await lifecycle.enable(store, key_id)
+    assert not await lifecycle.enable(store, key_id)
     assert (await lifecycle.get(store, key_id)).disabled_at is None
 
 
@@ -87,6 +87,194 @@ async def test_keys_are_listed(store, clock):
     assert await lifecycle.list_keys(store, "nobody") == []
 
 
+async def one_in_each_state(store, clock):
+    """A key of ada's in each state at the clock's time, by state; and one of bob's."""
+    owner = await ada(store)
+
+    async def new(state, **arguments):
+        record = (await lifecycle.issue(store, owner, name=state.value, clock=clock, **arguments)).record
+        clock.advance(timedelta(minutes=1))
+        return record.id
+
+    revoked = await new(KeyState.REVOKED, expires_at=NOON + HOUR)
+    await lifecycle.disable(store, revoked)
+    await lifecycle.revoke(store, revoked)
+    expired = await new(KeyState.EXPIRED, expires_at=NOON + HOUR)
+    await lifecycle.disable(store, expired)
+    disabled = await new(KeyState.DISABLED, not_before=NOON + 9 * HOUR)
+    await lifecycle.disable(store, disabled)
+    early = await new(KeyState.NOT_YET_VALID, not_before=NOON + 9 * HOUR)
+    grace = await new(KeyState.GRACE)
+    clock.advance(HOUR)
+    active = (await lifecycle.rotate(store, grace, grace=HOUR, clock=clock)).record.id
+    ids = [revoked, expired, disabled, early, grace, active]
+    bob = await lifecycle.add_owner(store, "bob", id="owner-2")
+    other = (await lifecycle.issue(store, bob, clock=clock)).record.id
+    return dict(zip(KeyState, ids, strict=True)), other
+
+
+async def test_keys_are_listed_by_state(store, clock):
+    """Each key is in one state at a time, the first that applies, and is listed under that."""
+    ids, other = await one_in_each_state(store, clock)
+    for state, key_id in ids.items():
+        found = {record.id for record in await lifecycle.list_keys(store, state=state, clock=clock)}
+        assert found == {key_id} | ({other} if state is KeyState.ACTIVE else set()), state
+        assert [record.id for record in await lifecycle.list_keys(store, "owner-1", state=state, clock=clock)] == [
+            key_id
+        ]
+        assert (await lifecycle.get(store, key_id)).state(clock.now) is state
+    clock.advance(9 * HOUR)
+    assert [record.id for record in await lifecycle.list_keys(store, state=KeyState.NOT_YET_VALID, clock=clock)] == []
+    assert ids[KeyState.GRACE] in {
+        record.id for record in await lifecycle.list_keys(store, state=KeyState.EXPIRED, clock=clock)
+    }
+
+
+async def test_keys_are_found_by_how_they_begin(store, clock):
+    """What a list or a log shows of a key finds it: prefix and the beginning of the id, letter case and all."""
+    owner = await ada(store)
+    record = (await lifecycle.issue(store, owner, clock=clock, entropy=lambda size: b"\x07" * size)).record
+    await lifecycle.issue(store, owner, clock=clock, entropy=lambda size: b"\x42" * size)
+    shown = record.hint.removesuffix("…")
+    assert shown == f"kg_{record.id[:4]}"
+    for begins in (shown, f"kg_{record.id}"):
+        assert await lifecycle.list_keys(store, begins=begins) == [record]
+    assert len(await lifecycle.list_keys(store, begins="kg_")) == len(await lifecycle.list_keys(store, begins="")) == 2
+    for begins in (record.id, shown.swapcase(), f"kg_{record.id}x", "kg%", "\0"):
+        assert await lifecycle.list_keys(store, begins=begins) == []
+
+
+async def test_keys_are_listed_page_by_page(store, clock):
+    """Each page goes on behind the last key of the one before, whatever has become of that."""
+    owner = await ada(store)
+    for number in range(7):
+        await lifecycle.issue(store, owner, name=str(number // 2), clock=clock)
+        clock.advance(HOUR * (number % 2))
+    every = await lifecycle.list_keys(store)
+    pages, last = [], None
+    while page := await lifecycle.list_keys(store, owner, after=last, limit=3, clock=clock):
+        pages.append(page)
+        last = page[-1]
+        await lifecycle.revoke(store, last.id, clock=clock)
+        await lifecycle.purge(store, timedelta(0), clock=lambda: clock.now + HOUR)
+    assert [len(page) for page in pages] == [3, 3, 1]
+    assert [record for page in pages for record in page] == every
+
+
+@pytest.mark.parametrize(
+    ("mistake", "sentence"),
+    [
+        ({"limit": 0}, "limit is a whole number from 1 on; not 0"),
+        ({"limit": 1.5}, "limit is a whole number from 1 on; not 1.5"),
+        ({"begins": None}, "begins is a text; not NoneType"),
+        ({"state": "revoked"}, "state is of type KeyState; not str"),
+        ({"after": "3fJ2x0Qm7LpZ"}, "after is of type KeyRecord; not str"),
+    ],
+)
+async def test_mistakes_list_nothing(mistake, sentence):
+    """An argument that cannot be right is a mistake, and not an empty list."""
+    with pytest.raises(ConfigurationError, match=sentence):
+        await lifecycle.list_keys(MemoryStore(), **mistake)
+
+
+# --- purging ----------------------------------------------------------------------------------------------------
+
+
+async def test_what_ended_long_ago_is_purged(store, clock):
+    """Keys that were revoked or have expired before a time are deleted; all others stay, as does what was noted."""
+    owner = await ada(store)
+    ends = {"expires": {"expires_at": NOON + HOUR}, "expires later": {"expires_at": NOON + 5 * HOUR}, "stays": {}}
+    ids = {name: (await lifecycle.issue(store, owner, clock=clock, **end)).record.id for name, end in ends.items()}
+    for name, at in (("revoked", NOON + HOUR), ("revoked later", NOON + 5 * HOUR)):
+        ids[name] = (await lifecycle.issue(store, owner, clock=clock)).record.id
+        await lifecycle.revoke(store, ids[name], clock=lambda at=at: at)
+    disabled = ids["disabled"] = (await lifecycle.issue(store, owner, clock=clock)).record.id
+    await lifecycle.disable(store, disabled, clock=clock)
+    clock.advance(6 * HOUR)
+    left = {"expires later", "revoked later", "stays", "disabled"}
+
+    async def names():
+        return {name for name, key_id in ids.items() if key_id in {key.id for key in await lifecycle.list_keys(store)}}
+
+    assert await lifecycle.purge(store, NOON + HOUR, clock=clock) == 0  # At that very time is not before it.
+    assert await lifecycle.purge(store, NOON + HOUR + timedelta(microseconds=1), clock=clock) == 2
+    assert await names() == left
+    assert await lifecycle.purge(store, timedelta(hours=2), clock=clock) == 0
+    assert await lifecycle.purge(store, timedelta(minutes=30), clock=clock) == 2
+    assert await names() == {"stays", "disabled"}
+    assert [event.kind for event in await lifecycle.events(store, key=ids["revoked"])] == [
+        AuditKind.KEY_PURGED,
+        AuditKind.KEY_REVOKED,
+        AuditKind.KEY_ISSUED,
+    ]
+
+
+@pytest.mark.parametrize(("batch", "calls"), [(1, [1] * 5 + [0]), (2, [2, 2, 1, 0]), (5, [5, 0]), (500, [5, 0])])
+async def test_keys_are_purged_in_batches(store, clock, batch, calls):
+    """A purge goes on until there is none left to delete, so many at once, the oldest first."""
+    owner = await ada(store)
+    ids = []
+    for _ in range(5):
+        ids.append((await lifecycle.issue(store, owner, clock=clock)).record.id)
+        clock.advance(HOUR)
+        await lifecycle.revoke(store, ids[-1], clock=clock)
+    purge, counts = store.purge_keys, []
+
+    async def counted(*args, **kwargs):
+        counts.append(await purge(*args, **kwargs))
+        return counts[-1]
+
+    store.purge_keys = counted
+    clock.advance(HOUR)
+    assert await lifecycle.purge(store, timedelta(0), clock=clock, batch=batch) == 5
+    assert counts == calls
+    purged = await lifecycle.events(store, kinds=[AuditKind.KEY_PURGED])
+    assert {event.key_id for event in purged} == {*ids}
+    if batch == 1:
+        assert [event.key_id for event in reversed(purged)] == ids
+
+
+@pytest.mark.parametrize(
+    ("before", "sentence"),
+    [
+        (NOON + timedelta(microseconds=1), "before is a time that does not lie in the future"),
+        (-HOUR, "before is a time that does not lie in the future"),
+        (None, "before is a time that does not lie in the future"),
+        (datetime(2026, 1, 1), "before is an aware datetime"),  # noqa: DTZ001 The mistake.
+        (90, "before is an aware datetime"),
+        (timedelta.max, "before is not so long ago"),
+    ],
+    ids=str,
+)
+async def test_what_has_not_ended_is_never_purged(store, clock, before, sentence):
+    """A time that lies ahead would delete keys that are good: it is a mistake, like what is no time at all."""
+    key = (
+        await lifecycle.issue(store, await ada(store), expires_at=NOON + timedelta(microseconds=1), clock=clock)
+    ).record
+    with pytest.raises(ConfigurationError, match=sentence):
+        await lifecycle.purge(store, before, clock=clock)
+    with pytest.raises(ConfigurationError, match="batch is a whole number from 1 on; not 0"):
+        await lifecycle.purge(store, HOUR, clock=clock, batch=0)
+    assert await lifecycle.list_keys(store) == [key]
+
+
+async def test_a_purged_key_is_not_there(store, clock):
+    """Of a key that was purged there is no record, and nothing more can be done with it."""
+    key = (await lifecycle.issue(store, await ada(store), clock=clock)).record
+    await store.record_uses({key.id: Usage(total=3)}, worker="w", sequence=1)
+    await lifecycle.revoke(store, key.id, clock=clock)
+    clock.advance(HOUR)
+    assert await lifecycle.purge(store, timedelta(0), clock=clock) == 1
+    assert await lifecycle.usage(store, key.id) == Usage(total=0)
+    assert await store.find([key.lookup]) is None
+    for call in (lifecycle.get, lifecycle.disable, lifecycle.enable, lifecycle.revoke, lifecycle.rotate):
+        with pytest.raises(NotFound):
+            await call(store, key.id)
+
+
+# --- what is not there ------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -96,6 +284,7 @@ async def test_keys_are_listed(store, clock):
         lambda store: lifecycle.enable(store, "nothing"),
         lambda store: lifecycle.revoke(store, "nothing"),
         lambda store: lifecycle.rotate(store, "nothing"),
+        lambda store: lifecycle.end_grace(store, "nothing"),
         lambda store: lifecycle.activate(store, "nobody"),
         lambda store: lifecycle.deactivate(store, Owner(id="nobody", name="ada")),
         lambda store: lifecycle.set_superuser(store, "nobody", superuser=True),
@@ -110,6 +299,7 @@ async def test_keys_are_listed(store, clock):
         "enable",
         "revoke",
         "rotate",
+        "end_grace",
         "activate",
         "deactivate",
         "set_superuser",

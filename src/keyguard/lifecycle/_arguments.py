@@ -45,7 +45,7 @@ def check_text(what: str, value: object) -> None:
 
 def check_is(what: str, kind: type, value: object) -> None:
     if not isinstance(value, kind):
-        raise ConfigurationError(f"{what} is a {kind.__name__}; not {type(value).__name__}")
+        raise ConfigurationError(f"{what} is of type {kind.__name__}; not {type(value).__name__}")
 
 
 def check_count(what: str, value: object) -> None:
