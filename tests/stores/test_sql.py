@@ -8,6 +8,7 @@ import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -750,6 +751,22 @@ async def test_an_event_that_cannot_be_read_is_not_passed_over(path, column, val
         raw(path, f"UPDATE keyguard_events SET {column} = ?", value)
         with pytest.raises(StoreUnavailable):
             await store.list_events()
+
+
+@pytest.mark.parametrize(
+    "detail", [{"a": object()}, {"a": float("nan")}, {"a": b"bytes"}], ids=["object", "nan", "bytes"]
+)
+async def test_a_detail_is_json(detail):
+    """A detail that is no JSON object keeps its change from being made, and is not quoted."""
+    event = replace(REVOKED, detail=detail)
+    async with filled("sqlite+aiosqlite://") as store:
+        memory = MemoryStore()
+        await memory.add_owner(ADA, created_at=NOON)
+        await memory.add_key(KEY)
+        for each in (store, memory):
+            with pytest.raises(ConfigurationError, match="the detail of an event is a JSON object"):
+                await each.revoke_key("one", NOON, "leaked", events=[event])
+            assert await each.list_keys() == [KEY]
 
 
 async def test_no_event_gets_the_number_of_another(path):
