@@ -431,14 +431,23 @@ async def test_a_variable_that_fills_very_many_fields(db, ada, take):
     assert became(await take(), row) == (LEFT_OUT, {Note.GENERIC, Note.PLAIN_VALUE, Note.TOO_LONG})
 
 
-async def test_variables_of_one_name(db, ada, take, vault):
-    """Of several variables of one name the one that was changed last is taken, unless that is empty."""
-    db.variable(ada, "TOKEN", "old", kind="Generic", updated_at=NOON - 3 * DAY)
-    db.variable(ada, "TOKEN", "new", kind="Generic", created_at=NOON - DAY, updated_at=None)
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"created_at": NOON - 9 * DAY, "updated_at": NOON - DAY},
+        {"created_at": NOON - DAY, "updated_at": None},
+    ],
+    ids=["changed", "made"],
+)
+async def test_variables_of_one_name(db, ada, take, vault, times):
+    """Of several variables of one name the one that was changed or made last is taken, unless that is empty."""
+    db.variable(ada, "TOKEN", "old", kind="Generic", created_at=NOON - 3 * DAY, updated_at=NOON - 2 * DAY)
+    db.variable(ada, "TOKEN", "new", kind="Generic", **times)
+    db.variable(ada, "TOKEN", "without a time", kind="Generic", created_at=None, updated_at=None)
     db.variable(ada, "TOKEN", "", kind="Generic", updated_at=NOON)
     db.variable(db.user("bob"), "TOKEN", "of bob", kind="Generic")
     report = await take()
-    assert report.outcomes(VARIABLES) == {NEW: 2, LEFT_OUT: 2}
+    assert report.outcomes(VARIABLES) == {NEW: 2, LEFT_OUT: 3}
     assert await vault.get(str(ada), "TOKEN") == "new"
 
 
@@ -688,13 +697,31 @@ async def test_users_that_the_app_does_not_have(db, ada, take, tmp_path, keyring
 
 
 async def test_the_lines(db, take):
-    """A report reads as lines, with how many rows there are of each kind and what becomes of them."""
+    """A report reads as lines: what becomes of how many rows, what there is to say of them, and why some are left."""
     await fill(db)
-    lines = [*(await take()).lines()]
-    assert lines[:4] == ["users: 2", "  2 new: taken over", f"    1 {Note.INACTIVE_USER.value}", "    1 superuser"]
-    assert "keys: 4" in lines
-    assert "  1 left out" in lines
-    assert "variables: 2" in lines
+    assert [*(await take()).lines()] == [
+        "users: 2",
+        "  2 new: taken over",
+        f"    1 {Note.INACTIVE_USER.value}",
+        "    1 superuser",
+        f"    2 {Note.BCRYPT.value}",
+        "keys: 4",
+        "  3 new: taken over",
+        f"    1 {Note.PLAINTEXT_KEY.value}",
+        f"    1 {Note.DECRYPTED_KEY.value}",
+        f"    1 {Note.HASH_ONLY.value}",
+        f"    1 {Note.INACTIVE_KEY.value}",
+        f"    1 {Note.INACTIVE_OWNER.value}",
+        f"    1 {Note.EXPIRED.value}",
+        "  1 left out",
+        f"    1 {Note.UNKNOWN_FORM.value}",
+        "variables: 2",
+        "  2 new: taken over",
+        f"    1 {Note.CREDENTIAL.value}",
+        f"    1 {Note.GENERIC.value}",
+        f"    1 {Note.DECRYPTED_VALUE.value}",
+        f"    1 {Note.PLAIN_VALUE.value}",
+    ]
 
 
 async def test_arguments(db, ada, file, store, clock):

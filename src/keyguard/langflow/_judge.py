@@ -215,8 +215,8 @@ def _value_of(row: VariableRow, open_sealed: _Open) -> tuple[str, list[Note]]:
 
 def _rank(row: KeyRow, now: datetime) -> tuple[object, ...]:
     """Return what comes first of several rows of one key: one that lets it in, and the oldest of those."""
-    is_expired = row.expires_at is not None and row.expires_at <= now
-    return not row.is_active, is_expired, row.created_at or _EARLIEST, row.id
+    lets_in = row.is_active and (row.expires_at is None or row.expires_at > now)
+    return not lets_in, row.created_at or _EARLIEST, row.id
 
 
 def _unshared(keys: Sequence[JudgedKey]) -> list[JudgedKey]:

@@ -125,14 +125,18 @@ class Report:
         counts = Counter(item.outcome for item in self.items if item.kind is kind)
         return {outcome: counts[outcome] for outcome in Outcome if counts[outcome]}
 
-    def notes(self, kind: Kind) -> Mapping[Note, int]:
-        """Return how many rows of a kind there are with each note, in the order of `Note`."""
-        counts = Counter(note for item in self.items if item.kind is kind for note in item.notes)
+    def notes(self, kind: Kind, outcome: Outcome | None = None) -> Mapping[Note, int]:
+        """Return how many rows of a kind, or of one outcome of it, there are with each note, in the order of `Note`."""
+        items = [item for item in self.items if item.kind is kind and outcome in {None, item.outcome}]
+        counts = Counter(note for item in items for note in item.notes)
         return {note: counts[note] for note in Note if counts[note]}
 
     def lines(self) -> Iterator[str]:
-        """Go through how many rows there are of each kind, and what becomes of them, in lines for people."""
+        """Go through how many rows there are of each kind, what becomes of them and why, in lines for people."""
         for kind in Kind:
             yield f"{kind.value}: {self.rows(kind)}"
-            yield from (f"  {count} {outcome.value}" for outcome, count in self.outcomes(kind).items())
-            yield from (f"    {count} {note.value}" for note, count in self.notes(kind).items())
+            for outcome, count in self.outcomes(kind).items():
+                yield f"  {count} {outcome.value}"
+                for note, noted in self.notes(kind, outcome).items():
+                    if outcome is not Outcome.LEFT_OUT or note in LEFT_OUT_FOR:
+                        yield f"    {noted} {note.value}"
