@@ -160,3 +160,11 @@ def test_an_unknown_format(terminal):
     terminal("init")
     ran = terminal("key", "list", KEYGUARD_FORMATS="langflow openai")
     assert (ran.code, "KEYGUARD_FORMATS knows 'langflow'; not 'openai'" in ran.err) == (2, True)
+
+
+def test_an_imported_key_is_named_whole(langflow, terminal):
+    """The name of an imported key, which is its prefix and its id, is not taken for a key and masked."""
+    langflow()
+    for key in keys(terminal):
+        ran = terminal("key", "revoke", key["id"])
+        assert (ran.code, f"sk-{key['id']}" in ran.err) == (2, True)

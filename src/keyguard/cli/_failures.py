@@ -87,7 +87,12 @@ def failure_of(error: KeyguardError) -> Failed:
 
 
 _PASSWORD = re.compile(r"(?<=://)([^\s/@:]*):[^\s/]*@")
-_KEY = re.compile(r"([a-z0-9_]{1,16}_[0-9A-Za-z]{4})[0-9A-Za-z]{8}_[0-9A-Za-z]{16,}|(sk-)[0-9A-Za-z_-]{16,}")
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9A-Za-z_-])"
+"""What follows `sk-` in the name of a key that came from Langflow, whose id this is."""
+
+_KEY = re.compile(
+    rf"([a-z0-9_]{{1,16}}_[0-9A-Za-z]{{4}})[0-9A-Za-z]{{8}}_[0-9A-Za-z]{{16,}}|(sk-)(?!{_UUID})[0-9A-Za-z_-]{{16,}}"
+)
 
 
 def masked(text: str) -> str:
