@@ -112,8 +112,9 @@ async def test_an_update_counts_if_a_check_reads_what_it_changes(path, prompt, t
 
 
 NEW_KEY = (
-    "INSERT OR {} INTO keyguard_keys SELECT 'new', 'l', 'v', owner_id, prefix, name, scopes, networks, created_at, "
-    "not_before, expires_at, disabled_at, revoked_at, revoked_reason FROM keyguard_keys LIMIT 1"
+    "INSERT OR {} INTO keyguard_keys (id, lookup, verifier, owner_id, prefix, name, scopes, networks, created_at, "
+    "revoked_reason) SELECT 'new', 'l', 'v', owner_id, prefix, name, scopes, networks, created_at, revoked_reason "
+    "FROM keyguard_keys LIMIT 1"
 )
 
 SAME = {
@@ -130,6 +131,8 @@ SAME = {
         "COMMIT",
     ],
     "uses": ["INSERT INTO keyguard_uses VALUES ('one', 1, NULL, NULL)"],
+    "an event": ["INSERT INTO keyguard_events VALUES (1, 0, 'key.revoked', '', 'one', 'ada-id', '{}')"],
+    "a credential": ["INSERT INTO keyguard_credentials VALUES ('ada-id', 'A', 's', 'w', 0, 0, '{}')"],
 }
 
 
