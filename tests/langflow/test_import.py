@@ -129,6 +129,15 @@ async def test_a_name_that_is_taken_twice(db, ada, take, store, clock):
     assert (await store.get_owner(str(bob))).name == str(bob)
 
 
+async def test_two_users_of_one_name(db, take, store):
+    """Where two users have one name, which no release allows and SQL does, the second one gets another."""
+    db.user("ada")
+    other = db.user("ada", id=UUID(int=2))
+    report = await take()
+    assert report.notes(USERS)[Note.NAME_TAKEN] == 1
+    assert [owner.id for owner in await store.list_owners() if owner.name == "ada (langflow)"] == [str(other)]
+
+
 async def test_names_that_differ_by_case(db, take, store):
     """Names that differ by their letter case are two names, as in Langflow before 1.13."""
     db.user("Ann")
