@@ -145,3 +145,38 @@ async def test_adopting_makes_the_same_mistakes():
     with pytest.raises(ConfigurationError, match="name is a text"):
         await lifecycle.adopt(store, owner, STRONG, name=None)
     assert await lifecycle.list_keys(store) == []
+
+
+# --- which key is it? -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("peppers", [[A], [B, A]], ids=["the same", "an older one"])
+async def test_a_key_is_found_by_its_text(make_store, peppers):
+    """The text of a key finds its record, whatever its form and state, also under a pepper that is not the first."""
+    store = await make_store(ADOPTING)
+    owner = await ada(store)
+    issued = await lifecycle.issue(store, owner)
+    adopted = [await lifecycle.adopt(store, owner, secret) for secret in (STRONG, WEAK)]
+    await lifecycle.revoke(store, adopted[1].id)
+    later = await make_store(replace(ADOPTING, peppers=peppers))
+    texts = [issued.key.reveal(), STRONG, WEAK]
+    found = [await lifecycle.find(later, text) for text in texts]
+    assert [record.id for record in found] == [issued.record.id, *(record.id for record in adopted)]
+    assert found[2].revoked_at is not None
+    await later.close()
+
+
+async def test_a_text_that_is_no_key_finds_none():
+    """A text that is no key, or no key of this store, finds nothing, and neither message nor frames hold it."""
+    store = MemoryStore(keyring=ADOPTING)
+    await lifecycle.issue(store, await ada(store))
+    for secret, error in (
+        (STRONG.upper(), InvalidKey),
+        (STRONG, NotFound),
+        (from_entropy("kg", bytes(48)).reveal(), NotFound),
+    ):
+        with pytest.raises(error) as caught:
+            await lifecycle.find(store, secret)
+        assert secret not in str(caught.value)
+        frames = [entry.frame for entry in caught.traceback if "keyguard" in entry.frame.code.path.parts]
+        assert not [frame for frame in frames if secret in repr(frame.f_locals)]

@@ -11,7 +11,7 @@ Every function may raise `StoreUnavailable`, and `StartRefused` if the store doe
 
 from keyguard.lifecycle._audit import events
 from keyguard.lifecycle._issuing import Issued, adopt, issue, mint
-from keyguard.lifecycle._keys import disable, enable, get, list_keys, purge, rename, revoke, usage, usages
+from keyguard.lifecycle._keys import disable, enable, find, get, list_keys, purge, rename, revoke, usage, usages
 from keyguard.lifecycle._owners import activate, add_owner, deactivate, set_superuser
 from keyguard.lifecycle._passwords import set_password, verify_password
 from keyguard.lifecycle._rotation import end_grace, rotate
@@ -26,6 +26,7 @@ __all__ = [
     "enable",
     "end_grace",
     "events",
+    "find",
     "get",
     "issue",
     "list_keys",

@@ -4,13 +4,15 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from keyguard.clock import utc_now
-from keyguard.errors import ConfigurationError, NotFound, NotSupported
-from keyguard.lifecycle._arguments import Actor, check_count, check_is, check_text, id_of, in_utc
+from keyguard.errors import ConfigurationError, InvalidKey, NotFound, NotSupported
+from keyguard.hashing import Digests
+from keyguard.keys import recognise
+from keyguard.lifecycle._arguments import Actor, bytes_of, check_count, check_is, check_text, id_of, in_utc
 from keyguard.lifecycle._audit import event, iso
 from keyguard.model import AuditKind, KeyRecord, KeyState, Owner, Usage
 from keyguard.ports import Clock, KeyRegistry, KeyStore, UsageStore
 
-__all__ = ["disable", "enable", "get", "list_keys", "purge", "rename", "revoke", "usage", "usages"]
+__all__ = ["disable", "enable", "find", "get", "list_keys", "purge", "rename", "revoke", "usage", "usages"]
 
 
 async def get(store: KeyRegistry, key_id: str) -> KeyRecord:
@@ -19,6 +21,23 @@ async def get(store: KeyRegistry, key_id: str) -> KeyRecord:
     if record is None:
         raise NotFound("no key has that id")  # Not quoted: a whole key may have been given in its place.
     return record
+
+
+async def find(store: KeyStore, secret: str) -> KeyRecord:
+    """Return the key whose whole text is `secret`, in whatever state: which one has leaked, say. It is not a use.
+
+    Raises:
+        InvalidKey: if `secret` has no form that the keyring accepts.
+        NotFound: if the store has no such key.
+    """
+    key = recognise(bytes_of(secret), store.keyring)
+    del secret  # Error reporters show what the variables of each frame hold.
+    if key is None:
+        raise InvalidKey("the secret has no form that the keyring accepts; name its form in Keyring(formats=...)")
+    found = await store.find(Digests(store.keyring).lookups(key))
+    if found is None:
+        raise NotFound("there is no such key")
+    return found.key
 
 
 async def list_keys(
