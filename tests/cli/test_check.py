@@ -42,7 +42,15 @@ several = guarded(exempt=["/nope", "/health", "/x"], more=[Route("/{path:path}",
 
 async def unknown(scope, receive, send): ...
 
+class Loud:
+    def __init__(self, app):
+        print("constructing")
+        self.app = app
+
+    async def __call__(self, scope, receive, send): ...
+
 both = guarded(exempt=["/nope"])
+both.add_middleware(Loud)
 outside = KeyGuard(unknown, store=MemoryStore(), policy=Policy(exempt=["/health"]))
 noted = KeyGuard(clean, store=MemoryStore())
 
@@ -131,7 +139,7 @@ def test_a_note_is_no_warning(check):
 def test_json(check):
     """With --json the whole survey is one document."""
     ran = check("both", "--json")
-    assert (ran.code, ran.err) == (0, "importing\n")
+    assert (ran.code, ran.err) == (0, "importing\nconstructing\n")
     assert ran.json["app"] == "checked_app:both"
     assert ran.json["is_clear"] is False
     assert ran.json["guards"] == [{"path": "", "root_path": "", "exempt": ["/nope"], "optional": []}]

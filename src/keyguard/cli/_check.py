@@ -1,7 +1,9 @@
 """The command that looks at an app's routes."""
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Annotated, Any, cast
@@ -27,7 +29,9 @@ async def check(invocation: Invocation, app_name: AppName, *, factory: Factory =
 
     The app is imported and not started, and no store is asked.
     """
-    found = survey(load_app(app_name, factory=factory))
+    loaded = load_app(app_name, factory=factory)
+    with redirect_stdout(sys.stderr):  # The app's middleware is constructed, and may print.
+        found = survey(loaded)
     if invocation.as_json:
         invocation.output.json({"app": app_name, "is_clear": found.is_clear, **_plain(found)})
     else:

@@ -222,9 +222,10 @@ class App:
                 return self._open_starlette(app, place)
             case Router():
                 return self._open_router(app, place)
-            case StaticFiles():
+            case StaticFiles() if _is_own(app, "__call__"):
                 rest = replace(place, path=place.path + _REST)
-                return self._answering(rest, RouteKind.FILES, _name_of(app), methods=_FILE_METHODS)
+                methods = _FILE_METHODS if _is_own(app, "get_response") else None
+                return self._answering(rest, RouteKind.FILES, _name_of(app), methods=methods)
             case _:
                 return self._open_other(app, place, otherwise)
 
@@ -458,8 +459,12 @@ def _is_fastapi(app: object) -> bool:
 
 
 def _is_own(thing: object, method: str) -> bool:
-    """Tell whether a class has a method as Starlette, FastAPI or Keyguard has written it."""
-    module = str(getattr(getattr(type(thing), method, None), "__module__", ""))
+    """Tell whether something has a method as Starlette, FastAPI or Keyguard has written it."""
+    return _has_own(type(thing), method)
+
+
+def _has_own(kind: type, method: str) -> bool:
+    module = str(getattr(getattr(kind, method, None), "__module__", ""))
     return module.partition(".")[0] in _KNOWN
 
 
@@ -479,7 +484,7 @@ def _name_of(thing: object) -> str:
 def _methods_of(endpoint: object, methods: Iterable[str] | None) -> frozenset[str] | None:
     if methods:
         return frozenset(methods)
-    if isinstance(endpoint, type) and issubclass(endpoint, HTTPEndpoint):
+    if isinstance(endpoint, type) and issubclass(endpoint, HTTPEndpoint) and _has_own(endpoint, "dispatch"):
         there = {method for method in DEFAULT_METHODS if hasattr(endpoint, method.lower())}
         return frozenset(there | {"HEAD"} if "GET" in there else there)
     return None

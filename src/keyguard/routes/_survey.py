@@ -200,15 +200,17 @@ class _Surveyor:
 
     def _other_roots(self, guarding: Guarding) -> set[str]:
         """Return under which roots requests come to a guard if none of them is the declared one, and it matters."""
-        seen = {
-            root
-            for leaf in self._app.leaves
-            if guarding in leaf.guards and (path := self._example(leaf)) is not None
-            for each, root, _ in leaf.asked(scope_of("GET", path, root_path=self._root, host=self._host_of(leaf)))
-            if each is guarding
-        }
-        declared = "" if guarding.guard is None else guarding.guard.root_path
-        return seen if self._entries[guarding] and declared not in seen else set()
+        entries = self._entries[guarding]
+        seen: set[str] = set()
+        for leaf in self._app.leaves if entries else ():
+            if guarding in leaf.guards:
+                paths = [self._example(leaf), *(path for entry in entries for path in self._examples_at(leaf, entry))]
+                seen |= {self._root_at(guarding, leaf, path) for path in paths if path is not None}
+        return set() if guarding.guard is None or guarding.guard.root_path in seen else seen
+
+    def _root_at(self, guarding: Guarding, leaf: Leaf, path: str) -> str:
+        asked = leaf.asked(scope_of("GET", path, root_path=self._root, host=self._host_of(leaf)))
+        return next(root for each, root, _ in asked if each is guarding)
 
     # --- what there is to say of a policy's entries ---
 
@@ -253,7 +255,7 @@ class _Surveyor:
         self, entry: _Entry, leaf: Leaf, requests: tuple[str, ...], own: Iterable[Leaf]
     ) -> Finding:
         path = self._paths[leaf].text
-        meant = ", ".join(dict.fromkeys(self._paths[each].text for each in own))
+        meant = _some([*dict.fromkeys(self._paths[each].text for each in own)])
         instead = f"and not by {meant}" if meant else "and no route is written out for it"
         return Finding(
             concern=Concern.OTHER_ROUTE,
@@ -276,7 +278,7 @@ class _Surveyor:
                     if leaf.unknown is Concern.UNKNOWN_APP
                     else f"what {leaf.name} answers, which matches in a way of its own"
                 )
-                answers = f", nor what answers {', '.join(led)}" if led else ""
+                answers = f", nor what answers {_some(led)}" if led else ""
                 yield Finding(concern=leaf.unknown, message=f"cannot tell {what}, at {path}{answers}", route=path)
             elif leaf.guards and self._example(leaf) is None:
                 yield Finding(
@@ -322,10 +324,10 @@ def _entries_of(guarding: Guarding) -> Iterator[_Entry]:
             yield _Entry(rule=rule, opens=opens, path=base + rule.entry)
 
 
-def _root_of(guards: Sequence[Guarding]) -> tuple[str, str]:
+def _root_of(guards: Iterable[Guarding]) -> tuple[str, str]:
     """Return the `root_path` that the server is taken to give, and what a path begins with because of it."""
     for guarding in guards:
-        if guarding.guard is not None:
+        if guarding.guard is not None and any(_entries_of(guarding)):  # For others it does not matter.
             declared, mounted = guarding.guard.root_path, guarding.path.beginning
             root = declared.removesuffix(mounted) if declared.endswith(mounted) else ""
             return root, root if guarding.guard.rules.root_in_path else ""
@@ -354,15 +356,15 @@ def _speaks_of(entry: _Entry, leaf: Leaf) -> bool:
     return not set(entry.methods).isdisjoint(_methods_of(leaf))
 
 
-def _own(entry: _Entry, paths: dict[Leaf, Template]) -> set[Leaf]:
+def _own(entry: _Entry, paths: dict[Leaf, Template]) -> list[Leaf]:
     """Return the routes that are meant by an entry: those written out for it, else those that name a part of it."""
     below = entry.rule.is_subtree
-    written = {leaf for leaf, path in paths.items() if path.is_at(entry.path, and_below=below)}
-    return written or {
+    written = [leaf for leaf, path in paths.items() if path.is_at(entry.path, and_below=below)]
+    return written or [
         leaf
         for leaf, path in paths.items()
         if path.names(entry.path, catches_all=below or leaf.kind is RouteKind.FILES)
-    }
+    ]
 
 
 def _without_route(entry: _Entry, own: Iterable[Leaf]) -> Finding:
