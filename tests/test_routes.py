@@ -11,7 +11,7 @@ import pytest
 from asgi import connect, get
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
@@ -985,6 +985,7 @@ def named(name):
 SEGMENTS = st.sampled_from(["/a", "/b", "/{p%d}", "/{p%d:int}", "/a{p%d}", "/1"])
 METHODS = st.sampled_from([["GET"], ["POST"], ["GET", "POST"]])
 HOSTS = ["a.org", "b.org"]
+APPS_TAKE_TIME = [HealthCheck.too_slow]  # FastAPI's take their time to be built, more so on a busy machine.
 
 
 @st.composite
@@ -1069,7 +1070,7 @@ async def really(app, method, path, host):
     return answer.body.decode() if answer.status == 200 else None
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=APPS_TAKE_TIME)
 @given(named_apps(), st.lists(REQUESTS, min_size=10, max_size=30))
 async def test_who_answers(app, requests):
     """For any app and any request, the survey finds the very endpoint that answers when the request is sent."""
@@ -1101,7 +1102,7 @@ def opens(row, method, path):
     return in_part or row.standing in {Standing.EXEMPT, Standing.OPTIONAL}
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=APPS_TAKE_TIME)
 @given(
     named_apps(),
     st.lists(ENTRIES, min_size=1, max_size=3, unique_by=lambda rule: rule.path),
