@@ -13,7 +13,7 @@ from keyguard.cli._invocation import Invocation
 from keyguard.cli._keys import keys, show_new_key
 from keyguard.cli._named import key_named
 from keyguard.cli._output import instant
-from keyguard.cli._shown import called, count_of, key_document, name_of
+from keyguard.cli._shown import amount_of, called, key_document, name_of
 from keyguard.cli._values import duration, expiry_of, time
 from keyguard.clock import utc_now
 from keyguard.model import KeyRecord, KeyState, Owner
@@ -129,10 +129,10 @@ async def purge(
         count = await _ended_before(store, end, now)
         if count:
             invocation.confirm(
-                f"Delete {count_of(count)} that ended before {instant(end)}? That cannot be undone.", yes=yes
+                f"Delete {amount_of(count, 'key')} that ended before {instant(end)}? That cannot be undone.", yes=yes
             )
             count = await lifecycle.purge(store, end, actor=invocation.actor)
-    invocation.done(f"Deleted {count_of(count)}.", {"purged": count})
+    invocation.done(f"Deleted {amount_of(count, 'key')}.", {"purged": count})
 
 
 async def _ended_before(store: SQLStore, end: datetime, now: datetime) -> int:

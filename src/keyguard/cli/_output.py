@@ -67,7 +67,9 @@ class Output:
     def item(self, line: str, more: str = "") -> None:
         """Print a line of a list, and below it, indented, what more there is to say."""
         indent = " " * 4
-        wrapped = textwrap.wrap(printable(more), self._width, initial_indent=indent, subsequent_indent=indent)
+        wrapped = textwrap.wrap(
+            printable(more), self._width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+        )
         _write("\n".join([printable(line), *wrapped]))
 
     def line(self, sentence: str) -> None:

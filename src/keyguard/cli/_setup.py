@@ -31,7 +31,6 @@ async def init(
     store = invocation.store(new=True)
     try:
         await store.create_schema()
-        await store.open()
         if owner is None:
             return invocation.done("The tables are there.", {"schema": "present"})
         if await store.find_owner(owner) is not None:

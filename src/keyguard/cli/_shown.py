@@ -7,7 +7,7 @@ from keyguard.cli._output import instant
 from keyguard.clock import utc_now
 from keyguard.model import ALL_SCOPES, KeyRecord, Owner, Usage
 
-__all__ = ["called", "count_of", "key_document", "last_use", "name_of", "owner_document", "owner_word", "scopes_word"]
+__all__ = ["amount_of", "called", "key_document", "last_use", "name_of", "owner_document", "owner_word", "scopes_word"]
 
 
 def owner_document(owner: Owner) -> dict[str, Any]:
@@ -83,6 +83,6 @@ def last_use(uses: Usage) -> str:
     return f"{instant(uses.last_used_at)}{place}"
 
 
-def count_of(count: int) -> str:
-    """Return so many keys in words."""
-    return "1 key" if count == 1 else f"{count} keys"
+def amount_of(count: int, what: str) -> str:
+    """Return so many of something in words: ``1 key``, ``2 keys``."""
+    return f"1 {what}" if count == 1 else f"{count} {what}s"

@@ -15,6 +15,7 @@ from keyguard.cli._failures import ExitCode, Failed
 from keyguard.cli._invocation import Invocation
 from keyguard.cli._named import owner_named
 from keyguard.cli._output import instant
+from keyguard.cli._shown import amount_of
 from keyguard.cli._values import json_object
 from keyguard.model import Credential, Owner
 from keyguard.stores.sql import SQLStore
@@ -98,8 +99,7 @@ async def rotate(invocation: Invocation) -> None:
     """
     async with invocation.opened() as store:
         count = await vault_of(store).rotate(actor=invocation.actor)
-    what = "1 credential" if count == 1 else f"{count} credentials"
-    invocation.done(f"Sealed {what} with the first secret key.", {"resealed": count})
+    invocation.done(f"Sealed {amount_of(count, 'credential')} with the first secret key.", {"resealed": count})
 
 
 def _missing(owner: Owner) -> Failed:

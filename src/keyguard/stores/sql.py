@@ -69,6 +69,7 @@ class SQLStore:
     ) -> None:
         self.keyring = keyring
         self.users = users
+        self.listen_url = listen_url
         self.is_open: bool = False
         self._database = Database(url)
         self.concurrency: int = self._database.concurrency
@@ -90,6 +91,11 @@ class SQLStore:
         self._voucher = voucher_for(self._database, self._triggers, listen_url)
         file, dialect = self._database.file, self._database.engine.dialect
         self._reader = KeyReader(file, self._keys.by_lookup, dialect) if file is not None else None
+
+    @property
+    def url(self) -> URL:
+        """Where it leads to; made a text, a URL of SQLAlchemy's does not show its password."""
+        return self._database.url
 
     @property
     def metadata(self) -> MetaData:
