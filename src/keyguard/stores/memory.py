@@ -156,6 +156,7 @@ class MemoryStore(OwnersInMemory, CountsInMemory):
 
     async def set_key_disabled(self, key_id: str, at: datetime | None, *, events: Sequence[AuditEvent] = ()) -> bool:
         """Disable a key as of `at`, or enable it with None; tell whether this call did it."""
+        check_events(events)
         record = self._key(key_id)
         if (at is None) == (record.disabled_at is None):
             return False
@@ -165,6 +166,7 @@ class MemoryStore(OwnersInMemory, CountsInMemory):
     async def revoke_key(self, key_id: str, at: datetime, reason: str, *, events: Sequence[AuditEvent] = ()) -> bool:
         """Revoke a key for good; tell whether this call did it."""
         check_storable([reason])
+        check_events(events)
         record = self._key(key_id)
         if record.revoked_at is not None:
             return False
@@ -175,11 +177,11 @@ class MemoryStore(OwnersInMemory, CountsInMemory):
         self, old: KeyRecord, new: KeyRecord, *, until: datetime | None, events: Sequence[AuditEvent] = ()
     ) -> bool:
         """Add `new` and end `old`, both or nothing; tell whether it was done."""
+        check_events(events)
         record = self._key(old.id)
         is_first = record.revoked_at is None and record.rotated_at is None
         if not is_first or _CARRIED_OVER(record) != _CARRIED_OVER(old):
             return False
-        check_events(events)
         await self.add_key(new)
         now = new.created_at
         ended = (
@@ -190,12 +192,12 @@ class MemoryStore(OwnersInMemory, CountsInMemory):
 
     async def purge_keys(self, before: datetime, *, limit: int, event: AuditEvent) -> int:
         """Delete keys that were revoked or have expired before that time, with their uses; return how many."""
+        check_events([event])
         ended = [
             record
             for record in sorted(self._keys.values(), key=_AGE)
             if any(end is not None and end < before for end in (record.revoked_at, record.expires_at))
         ][:limit]
-        check_events([event])
         for record in ended:
             del self._keys[record.id]
             del self._by_lookup[record.lookup]
@@ -231,7 +233,6 @@ class MemoryStore(OwnersInMemory, CountsInMemory):
         self._note(events)
 
     def _change_key(self, record: KeyRecord, events: Sequence[AuditEvent]) -> None:
-        check_events(events)
         self._keys[record.id] = record
         self._note(events)
         self._changes += 1  # Afterwards: who has the new token has read nothing that is older.
