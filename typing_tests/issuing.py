@@ -6,8 +6,8 @@ from ipaddress import ip_network
 from typing import assert_type
 
 from keyguard import ApiKey, KeyRecord, Keyring, Owner, lifecycle
-from keyguard.model import Usage
-from keyguard.ports import KeyRegistry
+from keyguard.model import AuditEvent, AuditKind, KeyState, Principal, Usage
+from keyguard.ports import AuditLog, KeyRegistry
 from keyguard.stores.memory import MemoryStore
 from keyguard.stores.sql import SQLStore
 from keyguard.stores.static import StaticStore
@@ -42,8 +42,20 @@ async def administer(store: KeyRegistry, key_id: str) -> None:
     assert_type(await lifecycle.adopt(store, "owner-1", "sk-…"), KeyRecord)
     assert_type(await lifecycle.verify_password(store, "ada", "…"), Owner | None)
     assert_type(lifecycle.mint(Keyring()), tuple[ApiKey, str])
-    await lifecycle.disable(store, key_id, clock=FrozenClock())
-    await lifecycle.deactivate(store, "owner-1")
+    assert_type(await lifecycle.find(store, "kg_…"), KeyRecord)
+    assert_type(await lifecycle.disable(store, key_id, clock=FrozenClock()), bool)
+    assert_type(await lifecycle.enable(store, key_id, actor="cli:root"), bool)
+    assert_type(await lifecycle.end_grace(store, key_id, actor=Principal(id="1", name="ada")), bool)
+    assert_type(await lifecycle.deactivate(store, "owner-1"), bool)
+    assert_type(await lifecycle.purge(store, timedelta(days=365)), int)
+    page = await lifecycle.list_keys(store, state=KeyState.ACTIVE, begins="kg_3fJ2", limit=50)
+    await lifecycle.list_keys(store, after=page[-1], limit=50)
+
+
+async def look_back(store: AuditLog, key: KeyRecord) -> None:
+    events = await lifecycle.events(store, key=key, kinds=[AuditKind.KEY_REVOKED], limit=10)
+    assert_type(events, list[AuditEvent])
+    await lifecycle.events(store, owner="owner-1", before=events[-1], since=datetime.now(UTC))
 
 
 async def mistakes(store: MemoryStore, static: StaticStore) -> None:
@@ -53,4 +65,7 @@ async def mistakes(store: MemoryStore, static: StaticStore) -> None:
     await lifecycle.rotate(store, "1", grace=3600)  # type: ignore[arg-type]  # A timedelta, not a number of seconds.
     await lifecycle.rotate(static, "ci")  # type: ignore[arg-type]  # It can keep no change.
     await lifecycle.usage(static, "ci")  # It counts all the same.
+    await lifecycle.disable(store, "1", actor=1)  # type: ignore[arg-type]  # A text, an owner or a principal.
+    await lifecycle.list_keys(store, state="revoked")  # type: ignore[arg-type]  # A KeyState.
+    await lifecycle.purge(store, 90)  # type: ignore[arg-type]  # A time or a timedelta, not a number of days.
     await lifecycle.revoke(store, "1", "leaked")  # type: ignore[call-arg]  # The reason is given by name.
