@@ -208,6 +208,23 @@ async def test_a_copied_row_does_not_open(vault, store):
     assert await vault.get(ADA, "TOKEN") == VALUE
 
 
+async def test_a_row_of_somebody_else_does_not_open():
+    """Where a store gives another owner's row, or one of another name, than was asked for, nothing opens."""
+
+    class Confused(MemoryStore):
+        async def get_credential(self, owner_id, name):
+            return (await self.list_credentials())[0]
+
+    store = Confused()
+    await store.add_owner(ADA, created_at=NOON)
+    vault = Vault(store, SecretKeys([OLD]))
+    await vault.put(ADA, "TOKEN", VALUE)
+    assert await vault.get(ADA, "TOKEN") == VALUE
+    for owner, name in ((BOB, "TOKEN"), (ADA, "OTHER")):
+        with pytest.raises(CannotOpen, match="sealed for another owner or name"):
+            await vault.get(owner, name)
+
+
 async def test_what_is_sealed_by_hand_is_as_if_it_were_put(vault, store, clock):
     """A credential that `seal` gives may be stored by whoever takes many at once, and `unseal` reads one."""
     clock.advance(timedelta(days=1))
@@ -463,7 +480,8 @@ async def test_what_does_not_open_is_left_and_named(vault, store, batch):
     both = Vault(store, SecretKeys([NEW, OLD]))
     for resealed in (6, 0):
         with pytest.raises(CannotOpen, match=f"^{resealed} were sealed again, and 4 were left as they are") as caught:
-            await both.rotate(batch=batch)
+            async with asyncio.timeout(30):
+                await both.rotate(batch=batch)
         assert all(f"{name!r} of the owner {owner!r}" in str(caught.value) for owner, name in broken)
     after = {(each.owner_id, each.name): each for each in await store.list_credentials()}
     assert {place for place in after if after[place] == before[place]} == broken
