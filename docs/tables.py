@@ -4,14 +4,19 @@ The policy's tables are made by asking `keyguard.policy.decide` about every comb
 have the same answers are shown as one row, or one column.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from itertools import pairwise
+from typing import Any
 
 from benchmarks.scaling import SHAPES, Load
 from sqlalchemy import Table
+from typer.main import get_command
 
+from keyguard.cli._commands import app
+from keyguard.cli._environment import VARIABLES
+from keyguard.cli._failures import ExitCode
 from keyguard.model import (
     Allowed,
     Anonymous,
@@ -31,8 +36,9 @@ from keyguard.policy import decide, judge, lacking
 from keyguard.refusals import Challenge, Refusal, refusal_for
 from keyguard.settings import Policy
 from keyguard.stores.sql import SQLStore
+from keyguard.vault import FILE_VARIABLE, KEY_VARIABLE
 
-__all__ = ["CREDENTIALS", "MODES", "TABLES"]
+__all__ = ["ALWAYS", "CREDENTIALS", "EXIT_CODES", "MODES", "TABLES", "commands"]
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -281,6 +287,83 @@ SCALING = {
 """The attributes of `Load`, in the words of the manual."""
 
 
+# --- the command line -------------------------------------------------------------------------------------------
+
+ALWAYS = ("--database", "--store", "--json", "--verbose")
+"""The options that stand in one table for all commands."""
+
+
+def commands() -> dict[str, Any]:
+    """Every command by its name, such as ``key issue``, as Typer has made it."""
+    return dict(_commands_of("", get_command(app)))
+
+
+def _commands_of(path: str, members: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 Click's, or Typer's copy.
+    for name in members.list_commands(None):
+        found, full = members.commands[name], f"{path} {name}".strip()
+        if hasattr(found, "commands"):
+            yield from _commands_of(full, found)
+        else:
+            yield full, found
+
+
+def command_table(name: str) -> str:
+    """The arguments and options of one command, but for those that all have."""
+    params = [param for param in commands()[name].params if param.opts[0] not in ALWAYS]
+    return _table(["argument or option", "what it says"], [_param_row(param) for param in params])
+
+
+def _has_own(name: str) -> bool:
+    return any(param.opts[0] not in ALWAYS for param in commands()[name].params)
+
+
+def always_table() -> str:
+    """The options that commands have in common."""
+    params = {param.opts[0]: param for param in get_command(app).params}
+    return _table(["option", "what it says"], [_param_row(params[name]) for name in (*ALWAYS, "--version")])
+
+
+def _param_row(param: Any) -> list[str]:  # noqa: ANN401 Likewise.
+    if param.param_type_name == "argument":
+        return [f"`{param.metavar}`", param.help]
+    value = "" if param.is_flag else f" {param.metavar or 'TEXT'}"
+    names = " / ".join(f"`{name}{value}`" for name in (*param.opts, *param.secondary_opts))
+    default = param.default if param.default not in (None, "") and not param.is_flag else None
+    notes = ["needed"] if param.required else [] if default is None else [f"`{default}` without it"]
+    return [names, " ".join([param.help, *(f"({note})" for note in notes)])]
+
+
+def exit_codes_table() -> str:
+    """What each exit code says."""
+    return _table(["exit code", "what it says"], [[f"{code:d}", meaning] for code, meaning in EXIT_CODES.items()])
+
+
+EXIT_CODES = {
+    ExitCode.DONE: "done",
+    ExitCode.FOUND: "`doctor` found a problem, or `check --strict` a warning",
+    ExitCode.USAGE: "the command line or a setting cannot be right, or what was asked for was not confirmed; "
+    "nothing was done",
+    ExitCode.NOT_FOUND: "no key, owner or credential is called so",
+    ExitCode.CONFLICT: "a name or an id is taken, a key's state does not allow it, or this store cannot do it",
+    ExitCode.MISMATCH: "database and program do not belong together: the tables are missing or of another version, or "
+    "a pepper or a secret key is the wrong one",
+    ExitCode.UNREACHABLE: "the database cannot be reached, or does not answer",
+    ExitCode.UNEXPECTED: "a mistake in Keyguard itself; `--verbose` says where",
+    ExitCode.NOT_PRINTED: "standard output cannot be written, as on a full disk",
+    ExitCode.INTERRUPTED: "interrupted, with Ctrl-C",
+}
+
+
+def environment_table() -> str:
+    """The variables that the command line reads."""
+    vault = {
+        KEY_VARIABLE: "the vault's secret keys, with blanks or line ends between them; the first seals",
+        FILE_VARIABLE: "a file with the vault's secret keys, one a line; made, for you alone, where it is missing",
+        "NO_COLOR": "if it is set, nothing is coloured",
+    }
+    return _table(["variable", "what it says"], [[f"`{name}`", about] for name, about in (VARIABLES | vault).items()])
+
+
 _MILLION = 1_000_000
 
 
@@ -299,6 +382,10 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "answers": answers_table,
     **{f"schema-{name}": lambda name=name: schema_table(name) for name in MEANINGS},
     "scaling": scaling_table,
+    **{f"cli-{name.replace(' ', '-')}": lambda name=name: command_table(name) for name in commands() if _has_own(name)},
+    "cli-always": always_table,
+    "cli-exit-codes": exit_codes_table,
+    "cli-environment": environment_table,
 }
 """What ``{code-table}`` knows, by name."""
 

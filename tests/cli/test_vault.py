@@ -52,6 +52,12 @@ def test_a_credential_is_removed(vault):
     assert vault("vault", "remove", "ada", "A", "--yes").code == 3
 
 
+def test_what_nobody_can_open_can_be_removed(ada):
+    """Where the secret key is lost, `remove` still works: it takes none."""
+    ada("vault", "put", "ada", "A", stdin="x", KEYGUARD_SECRET_KEY=SECRET_KEY)
+    assert ada("vault", "remove", "ada", "A", "--yes").code == 0
+
+
 def test_a_credential_that_somebody_else_removes_meanwhile(vault, monkeypatch):
     """Who comes too late is told that there is none."""
     vault("vault", "put", "ada", "A", stdin="x")

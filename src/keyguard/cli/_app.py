@@ -25,6 +25,7 @@ from typing import Annotated, Any, Concatenate, NoReturn, ParamSpec
 import typer
 from typer.core import TyperGroup
 
+from keyguard import __version__
 from keyguard.cli._failures import ExitCode, Failed, NotPrinted, failure_of, masked
 from keyguard.cli._invocation import Invocation, Options
 from keyguard.cli._output import printable
@@ -55,8 +56,16 @@ _UsageError: Any = typer.BadParameter.__mro__[1]
 _WHOLE_KEY = re.compile(r"[a-z0-9][a-z0-9_]{0,15}_([0-9A-Za-z]{12})_[0-9A-Za-z]{40,}|sk-[0-9A-Za-z_-]{40,}")
 
 
+_ORDER = ("init", "migrate", "owner", "key", "vault", "import", "audit", "doctor", "check", "explain")
+"""In which the help lists the commands: as somebody meets them who begins."""
+
+
 class Root(TyperGroup):
     """All of `keyguard`: what is typed goes in, and the process ends with one sentence at most and an exit code."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 Click's context, or that of Typer's copy of it.
+        """Return the names of the commands, in the order of the help."""
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
 
     def main(  # type: ignore[override]  # All but `args` is passed on as it is.
         self, args: Sequence[str] | None = None, **options: Any
@@ -229,6 +238,10 @@ def _(
     store: Store = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
+    version: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False,
 ) -> None:
+    if version:
+        print(f"keyguard {__version__}")  # noqa: T201
+        raise typer.Exit
     context.obj = Options(database=database, store=store, as_json=as_json, verbose=verbose)
     _show_help(context)

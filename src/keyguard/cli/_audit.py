@@ -26,14 +26,17 @@ async def audit(
     *,
     key: Annotated[str | None, typer.Option(metavar="KEY", help="Those of this key alone.")] = None,
     owner: OwnerFilter = None,
-    kind: Annotated[list[AuditKind] | None, typer.Option(help="Those of this kind alone; may be repeated.")] = None,
+    kind: Annotated[
+        list[AuditKind] | None,
+        typer.Option(metavar="KIND", help="Those of this kind alone, such as key.revoked; may be repeated."),
+    ] = None,
     since: Annotated[
         datetime | None,
         typer.Option(
             parser=time_or_age, metavar="TIME", help="Those since then: a time, or how long ago, such as 24h."
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="So many at most.")] = 50,
     before: Annotated[int | None, typer.Option(metavar="NUMBER", help="Those before this one: the next page.")] = None,
 ) -> None:
     """Show who changed what, and when, the latest change first."""

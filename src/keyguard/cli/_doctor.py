@@ -16,9 +16,10 @@ __all__: list[str] = []
 
 @command(app, "doctor")
 async def doctor(invocation: Invocation) -> None:
-    """Look whether all is as it should be, and say what to do where it is not.
+    """Look whether all is as it should be.
 
-    It changes nothing. On PostgreSQL it writes a row into keyguard_listener, as each worker does, and removes it.
+    What is not comes with what to do. Nothing is changed, but that on PostgreSQL a row is written into
+    keyguard_listener, as each worker does, and removed.
     """
     found = await _examine(invocation)
     count = Counter(finding.verdict for finding in found)

@@ -20,6 +20,8 @@ from keyguard.model import KeyRecord, KeyState, Owner, Usage
 
 __all__ = ["keys", "show_new_key"]
 
+_STATES = ", ".join(repr(state.value) if " " in state.value else state.value for state in KeyState)
+
 keys = group("key", "Issue, list, rotate and revoke keys.")
 
 
@@ -28,9 +30,10 @@ async def issue(
     invocation: Invocation,
     owner: OwnerName,
     *,
-    name: Annotated[str, typer.Option(help="What the key is called.")] = "",
+    name: Annotated[str, typer.Option(metavar="TEXT", help="What the key is called.")] = "",
     scope: Annotated[
-        list[str] | None, typer.Option(help="What it may do; may be repeated. Without it, all that its owner may.")
+        list[str] | None,
+        typer.Option(metavar="SCOPE", help="What it may do; may be repeated. Without it, all that its owner may."),
     ] = None,
     no_scopes: Annotated[bool, typer.Option("--no-scopes", help="It may do nothing but be known.")] = False,
     network: Annotated[
@@ -88,9 +91,11 @@ async def list_(
     owner: Annotated[
         str | None, typer.Option(metavar="OWNER", help="Those of this owner alone: a name or an id.")
     ] = None,
-    state: Annotated[KeyState | None, typer.Option(help="Those in this state alone.")] = None,
+    state: Annotated[
+        KeyState | None, typer.Option(metavar="STATE", help=f"Those in this state alone: {_STATES}.")
+    ] = None,
     begins: Annotated[str, typer.Option(metavar="TEXT", help="Those whose prefix and id begin so: kg_3f.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="So many at most.")] = 50,
     after: Annotated[str | None, typer.Option(metavar="KEY", help="Those behind this key: the next page.")] = None,
 ) -> None:
     """List keys, the newest first, revoked ones included."""
@@ -172,7 +177,9 @@ async def show(invocation: Invocation, key: KeyName) -> None:
 
 @command(keys, "rename")
 async def rename(
-    invocation: Invocation, key: KeyName, name: Annotated[str, typer.Argument(help="What it is called from now on.")]
+    invocation: Invocation,
+    key: KeyName,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called from now on.")],
 ) -> None:
     """Give a key another name."""
     async with invocation.opened() as store:

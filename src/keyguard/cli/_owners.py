@@ -23,9 +23,9 @@ owners = group("owner", "Add, switch off and list the owners of keys.")
 @command(owners, "add")
 async def add(
     invocation: Invocation,
-    name: Annotated[str, typer.Argument(help="What the owner is called.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the owner is called.")],
     *,
-    id_: Annotated[str | None, typer.Option("--id", help="Its id; a random UUID without it.")] = None,
+    id_: Annotated[str | None, typer.Option("--id", metavar="ID", help="Its id; a random UUID without it.")] = None,
     superuser: Annotated[bool, typer.Option("--superuser", help="It is a superuser.")] = False,
     password: Annotated[
         bool, typer.Option("--password", help="Read a password for it, from a prompt or standard input.")

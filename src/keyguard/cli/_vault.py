@@ -19,7 +19,7 @@ from keyguard.cli._shown import amount_of
 from keyguard.cli._values import json_object
 from keyguard.model import Credential, Owner
 from keyguard.stores.sql import SQLStore
-from keyguard.vault import SecretKeys, Vault
+from keyguard.vault import SecretFile, SecretKeys, Vault
 
 __all__ = ["vault_of"]
 
@@ -81,7 +81,7 @@ async def list_(invocation: Invocation, *, owner: OwnerFilter = None) -> None:
 async def remove(invocation: Invocation, owner: OwnerName, name: CredentialName, *, yes: Yes = False) -> None:
     """Remove a credential."""
     async with invocation.opened() as store:
-        keeper = vault_of(store)
+        keeper = Vault(store, SecretFile(os.devnull))  # Which is not read: a credential whose key is lost can go.
         found = await owner_named(store, owner)
         if await store.get_credential(found.id, name) is None:
             raise _missing(found)
