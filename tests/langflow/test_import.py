@@ -503,13 +503,14 @@ async def fill(db):
     return ada, bob
 
 
-async def test_a_second_time_changes_nothing(db, take, store):
-    """A second import writes nothing, not even an event, and says that all is there."""
+async def test_a_second_time_changes_nothing(db, take, store, monkeypatch):
+    """A second import writes nothing, not even an event or nothing at all, and says that all is there."""
     await fill(db)
     first = await take()
     assert first.changes == 7
     before = [await store.list_owners(), await store.list_keys(), await store.list_credentials()]
     events = await store.list_events()
+    monkeypatch.setattr(store, "add_all", None)
     second = await take()
     assert second.changes == 0
     assert [second.outcomes(kind) for kind in Kind] == [{PRESENT: 2}, {PRESENT: 3, LEFT_OUT: 1}, {PRESENT: 2}]

@@ -100,16 +100,21 @@ async def test_a_database_with_a_rollback_journal(file):
     assert contents(file.parent) == before
 
 
-async def test_a_database_with_a_transaction_under_way(file):
-    """A database whose rollback journal is in use is read with SQLite's own locks."""
-    url = a_database().write_file(file)
+async def test_a_transaction_that_was_cut_off(file):
+    """What a transaction has left in the file that never ended is not read: it is Langflow's to take back."""
+    a_database().write_file(file)
+    folder = file.parent / "copy"
+    folder.mkdir()
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
+        connection.execute("PRAGMA cache_size=1")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("UPDATE user SET username = 'grace'")
-        assert file.with_name("langflow.db-journal").exists()
-        source = await read(url)
-    assert [user.name for user in source.users.known] == ["ada"]
+        connection.executemany("INSERT INTO variable (value) VALUES (?)", [["x" * 4000]] * 50)
+        for ending in ("", "-journal"):
+            shutil.copy(f"{file}{ending}", folder)
+    with pytest.raises(StoreUnavailable, match="cannot be read now"):
+        await read(f"sqlite:///{folder / file.name}")
 
 
 async def test_a_writer_that_comes_in_between(file, monkeypatch):
