@@ -158,6 +158,23 @@ async def test_a_writer_that_comes_while_a_copy_is_made(file, monkeypatch):
     assert [user.name for user in source.users.known] == ["hedy"]
 
 
+async def test_all_tables_are_read_as_of_one_moment(file, monkeypatch):
+    """What is committed while the tables are read one after the other is in none of them."""
+    url = a_database().write_file(file)
+    really = _source._rows
+
+    def rows(connection, wanted, columns):
+        found = really(connection, wanted, columns)
+        writer.execute("DELETE FROM apikey")
+        return found
+
+    monkeypatch.setattr(_source, "_rows", rows)
+    with closing(sqlite3.connect(file, isolation_level=None)) as writer:
+        writer.execute("UPDATE user SET username = 'grace'")
+        assert count(await read(url)) == (1, 1, 1)
+        assert writer.execute("SELECT count(*) FROM apikey").fetchone() == (0,)
+
+
 async def test_odd_names_of_files(file):
     """A path is taken as it is, whatever characters it has; a URL object says it without any doubt."""
     odd = file.with_name("what? 100%25 #1 ü.db")
