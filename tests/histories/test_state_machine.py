@@ -61,6 +61,7 @@ class ModelKey:
     revoked: bool = False
     disabled: bool = False
     restricted: bool = False
+    rotated: bool = False
     ends: float = float("inf")
 
 
@@ -238,7 +239,7 @@ class Machine(RuleBasedStateMachine):
         key = self.model.keys[key_id := self.chosen(which)]
         grace_ = timedelta(seconds=grace)
         issued = self.call(lifecycle.rotate(self.stores[who], key_id, grace=grace_, clock=self.clock))
-        assert (issued is None) == (not key.exists or key.revoked or key.ends <= self.seconds())
+        assert (issued is None) == (not key.exists or key.rotated or key.revoked or key.ends <= self.seconds())
         if issued is not None:
             self.model.keys[issued.record.id] = ModelKey(
                 text=issued.key.reveal(),
@@ -247,6 +248,7 @@ class Machine(RuleBasedStateMachine):
                 restricted=key.restricted,
                 ends=key.ends,
             )
+            key.rotated = True
             key.revoked, key.ends = grace == 0, min(key.ends, self.seconds() + grace) if grace else key.ends
 
     @nothing_open
