@@ -453,9 +453,9 @@ class SQLMachine(StoreMachine):
 
 
 TestMemoryStore = MemoryMachine.TestCase
-TestMemoryStore.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestMemoryStore.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 
 TestSQLStore = SQLMachine.TestCase
 TestSQLStore.settings = settings(
-    max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=10, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
