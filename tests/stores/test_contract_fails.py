@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 from filling import suite_over
 
-from keyguard.errors import KeyguardError
+from keyguard.errors import Conflict, KeyguardError, StoreUnavailable
 from keyguard.model import Found, Owner
 from keyguard.stores._text import check_storable
 from keyguard.stores.memory import MemoryStore
@@ -64,6 +64,120 @@ class TakesAnyText(MemoryStore):
 
     async def add_owner(self, owner, *, created_at, password=None, events=()):
         self._owners[owner.id] = owner
+
+
+class ForgetsItsKeyring(MemoryStore):
+    def __init__(self, *, keyring):
+        super().__init__()
+
+
+class FindsByPart(MemoryStore):
+    async def find(self, lookups):
+        whole = [key.lookup for key in self._keys.values() if any(map(key.lookup.startswith, lookups))]
+        return await super().find(whole)
+
+
+class FindsByVerifier(MemoryStore):
+    async def find(self, lookups):
+        return await super().find(
+            [key.lookup for key in self._keys.values() if {key.verifier, key.lookup} & {*lookups}]
+        )
+
+
+class GivesAllScopesForNone(MemoryStore):
+    async def find(self, lookups):
+        found = await super().find(lookups)
+        return found and replace(found, key=replace(found.key, scopes=found.key.scopes or frozenset({"*"})))
+
+
+class HidesTheExpired(MemoryStore):
+    async def find(self, lookups):
+        found = await super().find(lookups)
+        return None if found is None or found.key.expires_at else found
+
+
+class ForgetsWhatItHasFound(MemoryStore):
+    async def find(self, lookups):
+        found = await super().find(lookups)
+        if found is not None:
+            del self._keys[found.key.id]
+        return found
+
+
+class ClosesOnce(MemoryStore):
+    async def close(self):
+        if not self.is_open:
+            raise StoreUnavailable("it is closed already")
+        await super().close()
+
+
+class ForgetsKeysAtTheEnd(MemoryStore):
+    async def close(self):
+        await super().close()
+        self._keys.clear()
+
+
+class LooksBeforeItAdds(MemoryStore):
+    async def add_key(self, record, *, events=()):
+        if record.lookup in self._by_lookup:
+            raise Conflict("that lookup is taken")
+        await asyncio.sleep(0)
+        self._by_lookup.pop(record.lookup, None)
+        await super().add_key(record, events=events)
+
+
+class GetsByPart(MemoryStore):
+    async def get_key(self, key_id):
+        return next((key for key in self._keys.values() if key.id.lower().startswith(key_id.lower())), None)
+
+
+class RenamesAll(MemoryStore):
+    async def rename_key(self, key_id, name, *, events=()):
+        self._keys = {key.id: replace(key, name=name) for key in self._keys.values()}
+
+
+class WritesBackWhatItRead(MemoryStore):
+    async def rename_key(self, key_id, name, *, events=()):
+        record = self._key(key_id)
+        await asyncio.sleep(0)
+        self._keys[key_id] = replace(record, name=name)
+
+
+class ChangesNothingInSilence(MemoryStore):
+    async def revoke_key(self, key_id, at, reason, *, events=()):
+        return key_id in self._keys and await super().revoke_key(key_id, at, reason, events=events)
+
+
+class TakesOthersLookups(MemoryStore):
+    async def upgrade(self, key_id, *, verifier, new_lookup, new_verifier):
+        self._by_lookup.pop(new_lookup, None)
+        return await super().upgrade(key_id, verifier=verifier, new_lookup=new_lookup, new_verifier=new_verifier)
+
+
+class ListsOwnersAsTheyCame(MemoryStore):
+    async def list_owners(self):
+        return [*self._owners.values()]
+
+
+class ForgetsPasswords(MemoryStore):
+    async def add_owner(self, owner, *, created_at, password=None, events=()):
+        await super().add_owner(owner, created_at=created_at, events=events)
+
+
+class TakesAnOwnersPlace(MemoryStore):
+    async def add_owner(self, owner, *, created_at, password=None, events=()):
+        self._owners.pop(owner.id, None)
+        await super().add_owner(owner, created_at=created_at, password=password, events=events)
+
+
+class SetsEverybodysPassword(MemoryStore):
+    async def set_password(self, owner_id, password, *, events=()):
+        self._passwords = dict.fromkeys(self._passwords, password)
+
+
+class RecordsAThousand(MemoryStore):
+    async def record_uses(self, uses, *, worker, sequence):
+        await super().record_uses(dict(list(uses.items())[:1_000]), worker=worker, sequence=sequence)
 
 
 class EncodesNames(MemoryStore):
@@ -459,97 +573,122 @@ class PurgesUnseen(MemoryStore):
         return done
 
 
-@pytest.mark.parametrize(
-    ("broken", "suite", "test"),
-    [
-        (FindsTheRevokedOnly, KeyStoreContract, "test_a_key_is_found_with_its_owner"),
-        (HidesTheRevoked, KeyStoreContract, "test_disabled_and_revoked_keys_are_found"),
-        (HidesTheInactive, KeyStoreContract, "test_keys_of_inactive_owners_are_found"),
-        (FindsOrphans, KeyStoreContract, "test_a_key_without_its_owner_is_not_found"),
-        (LooksAtTheFirstLookupOnly, KeyStoreContract, "test_a_key_is_found_among_many_lookups"),
-        (FoldsNames, KeyStoreContract, "test_owners_are_found_by_their_exact_name"),
-        (UpgradesAlways, KeyStoreContract, "test_an_upgrade_is_conditional"),
-        (NeverOpen, KeyStoreContract, "test_opening_again_does_nothing"),
-        (DropsMicroseconds, KeyStoreContract, "test_a_key_is_found_whole"),
-        (UpgradesNever, KeyRegistryContract, "test_a_registry_upgrades"),
-        (ForgetsTheLineage, KeyRegistryContract, "test_an_added_key_is_found"),
-        (ReadsMetadata, KeyRegistryContract, "test_metadata_come_back_as_they_were_given"),
-        (DisablesAgain, KeyRegistryContract, "test_a_key_is_disabled_and_enabled"),
-        (LooksBeforeItDisables, KeyRegistryContract, "test_one_of_several_disablings_wins"),
-        (RevokesAgain, KeyRegistryContract, "test_the_first_revocation_stays"),
-        (RevokesAgain, KeyRegistryContract, "test_one_of_several_revocations_wins"),
-        (ListsTheOldestFirst, KeyRegistryContract, "test_keys_are_listed_newest_first"),
-        (ListsABitLate, KeyRegistryContract, "test_keys_are_listed_by_their_state"),
-        (FoldsBeginnings, KeyRegistryContract, "test_keys_are_listed_by_what_they_begin_with"),
-        (TakesWildcards, KeyRegistryContract, "test_keys_are_listed_by_what_they_begin_with"),
-        (EncodesBeginnings, KeyRegistryContract, "test_a_text_that_cannot_be_stored_begins_no_key"),
-        (PagesByTime, KeyRegistryContract, "test_pages_make_up_the_list"),
-        (CutsBeforeItChooses, KeyRegistryContract, "test_filters_work_together"),
-        (PagesFromWhatIsThere, KeyRegistryContract, "test_pages_outlast_changes_between_them"),
-        (KeepsTheRotated, KeyRegistryContract, "test_a_rotation_adds_one_key_and_ends_another"),
-        (ForgetsThatItRotated, KeyRegistryContract, "test_a_rotation_adds_one_key_and_ends_another"),
-        (ForgetsThatItRotated, KeyRegistryContract, "test_a_key_in_its_grace_is_told_from_others"),
-        (RotatesTheRotated, KeyRegistryContract, "test_a_key_is_rotated_once"),
-        (RotatesAgain, KeyRegistryContract, "test_a_key_that_is_another_by_now_is_not_rotated"),
-        (RotatesWhateverItIs, KeyRegistryContract, "test_a_key_that_is_another_by_now_is_not_rotated"),
-        (
-            RotatesOnlyTheSame,
-            KeyRegistryContract,
-            "test_digests_that_are_others_by_now_keep_no_key_from_being_rotated",
-        ),
-        (RotatesByHalves, KeyRegistryContract, "test_a_rotation_is_done_wholly_or_not_at_all"),
-        (RotatesAgain, KeyRegistryContract, "test_one_of_several_rotations_wins"),
-        (RotatesTheRotated, KeyRegistryContract, "test_one_of_several_rotations_wins"),
-        (RevokesLater, KeyRegistryContract, "test_a_rotation_and_a_revocation_at_once"),
-        (PurgesTheDisabled, KeyRegistryContract, "test_only_keys_that_had_ended_are_purged"),
-        (PurgesABitMore, KeyRegistryContract, "test_only_keys_that_had_ended_are_purged"),
-        (PurgesTheRevokedOnly, KeyRegistryContract, "test_only_keys_that_had_ended_are_purged"),
-        (PurgesAtOnce, KeyRegistryContract, "test_the_oldest_keys_are_purged_first"),
-        (PurgesInAnyOrder, KeyRegistryContract, "test_the_oldest_keys_are_purged_first"),
-        (PurgesInNobodysName, KeyRegistryContract, "test_each_purged_key_has_its_event"),
-        (KeepsTheUses, KeyRegistryContract, "test_the_uses_of_a_purged_key_are_gone"),
-        (KeepsTheLookups, KeyRegistryContract, "test_a_purged_keys_id_and_lookup_are_free"),
-        (CountsBeforeItPurges, KeyRegistryContract, "test_purges_at_once_count_each_key_once"),
-        (ChangesAlways, OwnerRegistryContract, "test_an_owner_is_deactivated_with_all_keys"),
-        (ChangesAlways, OwnerRegistryContract, "test_superuser_rights_are_given_and_taken"),
-        (ChangesAlways, OwnerRegistryContract, "test_one_of_several_changes_of_an_owner_wins"),
-        (UpgradesAnyPassword, OwnerRegistryContract, "test_a_password_is_upgraded_if_it_is_the_one"),
-        (LooksBeforeItUpgrades, OwnerRegistryContract, "test_an_upgrade_overwrites_no_new_password"),
-        (UpgradesNobodysPassword, OwnerRegistryContract, "test_an_owner_who_is_not_there_is_not_changed"),
-        (Overwrites, UsageContract, "test_totals_are_added_up"),
-        (BelievesTheLastBatch, UsageContract, "test_the_last_use_never_goes_back"),
-        (AddsAgain, UsageContract, "test_a_batch_is_added_once"),
-        (KnowsTheLastBatchOnly, UsageContract, "test_a_batch_is_added_once"),
-        (KnowsOneWorkerOnly, UsageContract, "test_a_batch_is_added_once"),
-        (ChecksBeforeItAdds, UsageContract, "test_the_same_batch_at_once"),
-        (ReadsAndWritesBack, UsageContract, "test_batches_at_once_are_all_added"),
-        (RefusesWhatCannotBeStored, UsageContract, "test_what_cannot_be_stored_keeps_nothing_from_being_counted"),
-        (Overwrites, UsageContract, "test_batches_at_once_are_all_added"),
-        (ForgetsAtTheEnd, UsageContract, "test_what_was_counted_outlives_a_closing"),
-        (EncodesNames, KeyStoreContract, "test_owners_are_found_by_their_exact_name"),
-        (EncodesIds, KeyRegistryContract, "test_a_text_that_cannot_be_stored_is_no_id"),
-        (TakesAnyText, KeyRegistryContract, "test_a_text_that_cannot_be_stored_is_refused"),
-        (TakesAnyText, OwnerRegistryContract, "test_an_owner_that_cannot_be_stored_is_refused"),
-        (TakesAnyOwner, KeyRegistryContract, "test_a_key_needs_an_owner"),
-        (TakesAnyOwner, KeyRegistryContract, "test_ids_and_lookups_are_unique"),
-        (MemoryStore, AppOwnersContract, "test_the_apps_owners_are_not_written"),
-        (NeverVouches, FreshnessContract, "test_reading_moves_nothing"),
-        (NeverMoves, FreshnessContract, "test_the_token_moves_with_a_keys_state"),
-        (NeverMoves, FreshnessContract, "test_the_token_moves_with_an_owners_state"),
-        (MovesAlways, FreshnessContract, "test_reading_moves_nothing"),
-        (MovesAlways, FreshnessContract, "test_the_token_stays_with_other_changes"),
-        (Waits, FreshnessContract, "test_a_token_is_there_without_waiting"),
-        (BeginsAgain, FreshnessContract, "test_no_token_comes_back"),
-        (SaysMaybe, FreshnessContract, "test_a_store_says_how_exact_it_is"),
-        (PurgesUnseen, FreshnessContract, "test_the_token_moves_with_a_keys_state"),
-    ],
-)
+BROKEN = [
+    (ForgetsItsKeyring, KeyStoreContract, "test_a_store_keeps_the_keyring_that_it_was_given"),
+    (FindsByPart, KeyStoreContract, "test_only_the_whole_lookup_finds_a_key"),
+    (FindsByVerifier, KeyStoreContract, "test_the_verifier_does_not_find_a_key"),
+    (GivesAllScopesForNone, KeyStoreContract, "test_no_scopes_are_not_all_scopes"),
+    (HidesTheExpired, KeyStoreContract, "test_keys_outside_their_window_are_found"),
+    (ForgetsWhatItHasFound, KeyStoreContract, "test_finding_changes_nothing"),
+    (ClosesOnce, KeyStoreContract, "test_closing_again_does_nothing"),
+    (ForgetsKeysAtTheEnd, KeyStoreContract, "test_a_closed_store_opens_again"),
+    (FindsTheRevokedOnly, KeyStoreContract, "test_a_key_is_found_with_its_owner"),
+    (HidesTheRevoked, KeyStoreContract, "test_disabled_and_revoked_keys_are_found"),
+    (HidesTheInactive, KeyStoreContract, "test_keys_of_inactive_owners_are_found"),
+    (FindsOrphans, KeyStoreContract, "test_a_key_without_its_owner_is_not_found"),
+    (LooksAtTheFirstLookupOnly, KeyStoreContract, "test_a_key_is_found_among_many_lookups"),
+    (FoldsNames, KeyStoreContract, "test_owners_are_found_by_their_exact_name"),
+    (UpgradesAlways, KeyStoreContract, "test_an_upgrade_is_conditional"),
+    (NeverOpen, KeyStoreContract, "test_opening_again_does_nothing"),
+    (DropsMicroseconds, KeyStoreContract, "test_a_key_is_found_whole"),
+    (UpgradesNever, KeyRegistryContract, "test_a_registry_upgrades"),
+    (LooksBeforeItAdds, KeyRegistryContract, "test_one_of_several_equal_keys_is_added"),
+    (GetsByPart, KeyRegistryContract, "test_keys_are_got_by_id"),
+    (RenamesAll, KeyRegistryContract, "test_renaming_changes_the_name_alone"),
+    (WritesBackWhatItRead, KeyRegistryContract, "test_changes_at_once_lose_nothing"),
+    (ChangesNothingInSilence, KeyRegistryContract, "test_what_is_not_there_is_not_changed"),
+    (TakesOthersLookups, KeyRegistryContract, "test_an_upgrade_takes_no_other_keys_lookup"),
+    (ListsOwnersAsTheyCame, KeyRegistryContract, "test_owners_are_read"),
+    (ForgetsPasswords, OwnerRegistryContract, "test_an_added_owner_is_there"),
+    (TakesAnOwnersPlace, OwnerRegistryContract, "test_owner_ids_and_names_are_unique"),
+    (SetsEverybodysPassword, OwnerRegistryContract, "test_passwords_are_replaced"),
+    (RecordsAThousand, UsageContract, "test_many_are_recorded_and_read_at_once"),
+    (ForgetsTheLineage, KeyRegistryContract, "test_an_added_key_is_found"),
+    (ReadsMetadata, KeyRegistryContract, "test_metadata_come_back_as_they_were_given"),
+    (DisablesAgain, KeyRegistryContract, "test_a_key_is_disabled_and_enabled"),
+    (LooksBeforeItDisables, KeyRegistryContract, "test_one_of_several_disablings_wins"),
+    (RevokesAgain, KeyRegistryContract, "test_the_first_revocation_stays"),
+    (RevokesAgain, KeyRegistryContract, "test_one_of_several_revocations_wins"),
+    (ListsTheOldestFirst, KeyRegistryContract, "test_keys_are_listed_newest_first"),
+    (ListsABitLate, KeyRegistryContract, "test_keys_are_listed_by_their_state"),
+    (FoldsBeginnings, KeyRegistryContract, "test_keys_are_listed_by_what_they_begin_with"),
+    (TakesWildcards, KeyRegistryContract, "test_keys_are_listed_by_what_they_begin_with"),
+    (EncodesBeginnings, KeyRegistryContract, "test_a_text_that_cannot_be_stored_begins_no_key"),
+    (PagesByTime, KeyRegistryContract, "test_pages_make_up_the_list"),
+    (CutsBeforeItChooses, KeyRegistryContract, "test_filters_work_together"),
+    (PagesFromWhatIsThere, KeyRegistryContract, "test_pages_outlast_changes_between_them"),
+    (KeepsTheRotated, KeyRegistryContract, "test_a_rotation_adds_one_key_and_ends_another"),
+    (ForgetsThatItRotated, KeyRegistryContract, "test_a_rotation_adds_one_key_and_ends_another"),
+    (ForgetsThatItRotated, KeyRegistryContract, "test_a_key_in_its_grace_is_told_from_others"),
+    (RotatesTheRotated, KeyRegistryContract, "test_a_key_is_rotated_once"),
+    (RotatesAgain, KeyRegistryContract, "test_a_key_that_is_another_by_now_is_not_rotated"),
+    (RotatesWhateverItIs, KeyRegistryContract, "test_a_key_that_is_another_by_now_is_not_rotated"),
+    (
+        RotatesOnlyTheSame,
+        KeyRegistryContract,
+        "test_digests_that_are_others_by_now_keep_no_key_from_being_rotated",
+    ),
+    (RotatesByHalves, KeyRegistryContract, "test_a_rotation_is_done_wholly_or_not_at_all"),
+    (RotatesAgain, KeyRegistryContract, "test_one_of_several_rotations_wins"),
+    (RotatesTheRotated, KeyRegistryContract, "test_one_of_several_rotations_wins"),
+    (RevokesLater, KeyRegistryContract, "test_a_rotation_and_a_revocation_at_once"),
+    (PurgesTheDisabled, KeyRegistryContract, "test_only_keys_that_had_ended_are_purged"),
+    (PurgesABitMore, KeyRegistryContract, "test_only_keys_that_had_ended_are_purged"),
+    (PurgesTheRevokedOnly, KeyRegistryContract, "test_only_keys_that_had_ended_are_purged"),
+    (PurgesAtOnce, KeyRegistryContract, "test_the_oldest_keys_are_purged_first"),
+    (PurgesInAnyOrder, KeyRegistryContract, "test_the_oldest_keys_are_purged_first"),
+    (PurgesInNobodysName, KeyRegistryContract, "test_each_purged_key_has_its_event"),
+    (KeepsTheUses, KeyRegistryContract, "test_the_uses_of_a_purged_key_are_gone"),
+    (KeepsTheLookups, KeyRegistryContract, "test_a_purged_keys_id_and_lookup_are_free"),
+    (CountsBeforeItPurges, KeyRegistryContract, "test_purges_at_once_count_each_key_once"),
+    (ChangesAlways, OwnerRegistryContract, "test_an_owner_is_deactivated_with_all_keys"),
+    (ChangesAlways, OwnerRegistryContract, "test_superuser_rights_are_given_and_taken"),
+    (ChangesAlways, OwnerRegistryContract, "test_one_of_several_changes_of_an_owner_wins"),
+    (UpgradesAnyPassword, OwnerRegistryContract, "test_a_password_is_upgraded_if_it_is_the_one"),
+    (LooksBeforeItUpgrades, OwnerRegistryContract, "test_an_upgrade_overwrites_no_new_password"),
+    (UpgradesNobodysPassword, OwnerRegistryContract, "test_an_owner_who_is_not_there_is_not_changed"),
+    (Overwrites, UsageContract, "test_totals_are_added_up"),
+    (BelievesTheLastBatch, UsageContract, "test_the_last_use_never_goes_back"),
+    (AddsAgain, UsageContract, "test_a_batch_is_added_once"),
+    (KnowsTheLastBatchOnly, UsageContract, "test_a_batch_is_added_once"),
+    (KnowsOneWorkerOnly, UsageContract, "test_a_batch_is_added_once"),
+    (ChecksBeforeItAdds, UsageContract, "test_the_same_batch_at_once"),
+    (ReadsAndWritesBack, UsageContract, "test_batches_at_once_are_all_added"),
+    (RefusesWhatCannotBeStored, UsageContract, "test_what_cannot_be_stored_keeps_nothing_from_being_counted"),
+    (Overwrites, UsageContract, "test_batches_at_once_are_all_added"),
+    (ForgetsAtTheEnd, UsageContract, "test_what_was_counted_outlives_a_closing"),
+    (EncodesNames, KeyStoreContract, "test_owners_are_found_by_their_exact_name"),
+    (EncodesIds, KeyRegistryContract, "test_a_text_that_cannot_be_stored_is_no_id"),
+    (TakesAnyText, KeyRegistryContract, "test_a_text_that_cannot_be_stored_is_refused"),
+    (TakesAnyText, OwnerRegistryContract, "test_an_owner_that_cannot_be_stored_is_refused"),
+    (TakesAnyOwner, KeyRegistryContract, "test_a_key_needs_an_owner"),
+    (TakesAnyOwner, KeyRegistryContract, "test_ids_and_lookups_are_unique"),
+    (MemoryStore, AppOwnersContract, "test_the_apps_owners_are_not_written"),
+    (NeverVouches, FreshnessContract, "test_reading_moves_nothing"),
+    (NeverMoves, FreshnessContract, "test_the_token_moves_with_a_keys_state"),
+    (NeverMoves, FreshnessContract, "test_the_token_moves_with_an_owners_state"),
+    (MovesAlways, FreshnessContract, "test_reading_moves_nothing"),
+    (MovesAlways, FreshnessContract, "test_the_token_stays_with_other_changes"),
+    (Waits, FreshnessContract, "test_a_token_is_there_without_waiting"),
+    (BeginsAgain, FreshnessContract, "test_no_token_comes_back"),
+    (SaysMaybe, FreshnessContract, "test_a_store_says_how_exact_it_is"),
+    (PurgesUnseen, FreshnessContract, "test_the_token_moves_with_a_keys_state"),
+]
+
+
+@pytest.mark.parametrize(("broken", "suite", "test"), BROKEN)
 async def test_a_broken_promise_is_noticed(broken, suite, test):
     """A store that breaks a promise fails the test of that promise; an honest one passes it."""
     with pytest.raises((AssertionError, UnicodeEncodeError, KeyguardError)):
         await getattr(suite_over(suite, broken), test)()
     if suite is not AppOwnersContract:
         await getattr(suite_over(suite, MemoryStore), test)()
+
+
+@pytest.mark.parametrize("suite", [OwnerRegistryContract, AppOwnersContract, UsageContract, FreshnessContract])
+def test_every_test_is_seen_to_fail(suite):
+    """Each test of these suites has a store above that fails it."""
+    assert {name for name in dir(suite) if name.startswith("test_")} <= {test for _, _, test in BROKEN}
 
 
 @pytest.mark.parametrize(
