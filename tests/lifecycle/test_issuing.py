@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lives import ADOPTING, HOUR, STRONG, WINDOW, A, B, ada
-from strategies import moments_or_none
 
 from keyguard import lifecycle
 from keyguard.errors import ConfigurationError, Conflict, NotFound
@@ -228,20 +227,29 @@ async def test_a_life_that_is_too_long(clock):
         await lifecycle.issue(store, owner, expires_at=too_late, clock=clock)
     with pytest.raises(ConfigurationError, match=WINDOW):
         await lifecycle.issue(store, owner, not_before=NOON + 24 * HOUR, clock=clock)
+    for begin in (HOUR, 23 * HOUR):  # It is reckoned from now on, not from when the key is good.
+        with pytest.raises(ConfigurationError, match="expires_at is at most 1 day, 0:00:00 from now"):
+            await lifecycle.issue(store, owner, not_before=NOON + begin, expires_at=too_late, clock=clock)
+
+
+shares = st.floats(-1, 3)
+"""Of the longest life: how far from now a time is."""
 
 
 @given(
     longest=st.timedeltas(timedelta(seconds=1), timedelta(days=36_525)),
-    begin=moments_or_none,
-    asked=moments_or_none,
-    old_end=moments_or_none,
-    grace=st.timedeltas(timedelta(0), timedelta(days=40_000)),
+    begin=st.none() | shares,
+    asked=st.none() | shares,
+    old_end=st.none() | shares,
+    grace=st.floats(0, 3),
 )
 async def test_no_way_leads_to_a_longer_life(longest, begin, asked, old_end, grace):
     """Issued, adopted or put in another one's place, a key ends by the longest life from now on, or is not made.
 
     Neither a later beginning nor an end that the old key had, nor a grace, makes it longer; and no old key gets more.
     """
+    begin, asked, old_end = (share if share is None else NOON + share * longest for share in (begin, asked, old_end))
+    grace *= longest
     memory = MemoryStore(keyring=ADOPTING)
     owner = await ada(memory)
     keyring = replace(ADOPTING, max_lifetime=longest)
