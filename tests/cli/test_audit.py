@@ -1,5 +1,7 @@
 """The command that shows who changed what."""
 
+from keyguard import lifecycle
+
 
 def kinds(ran):
     return [event["kind"] for event in ran.json["events"]]
@@ -40,6 +42,12 @@ def test_the_events_of_what_is_gone_stay(ada, key):
     ada("key", "purge", "--older-than", "0s", "--yes")
     assert kinds(ada("audit", "--key", key, "--json"))[0] == "key.purged"
     assert kinds(ada("audit", "--owner", "id:nobody", "--json")) == []
+
+
+def test_a_change_that_nobody_signed(ada):
+    """A change whose maker the app did not name has none."""
+    ada.app(lambda store: lifecycle.add_owner(store, "bob"))
+    assert ada("audit", "--limit", "1").out.splitlines()[0].endswith("  owner.added")
 
 
 def test_a_key_that_is_not_named_exactly_is_no_filter(ada, key):

@@ -30,6 +30,8 @@ app = Starlette(routes=routes, middleware=[guard(policy=policy)])
 bare = Starlette(routes=routes)
 inner = Starlette(routes=[Route("/flows", home)], middleware=[guard()])
 elsewhere = Starlette(routes=[Route("/flows", home)], middleware=[guard(store=MemoryStore())])
+policy = Policy(exempt=["/same/*"])
+passing = Starlette(routes=[Mount("/same", inner)], middleware=[guard(policy=policy)])
 nested = Starlette(routes=[Mount("/same", inner), Mount("/other", elsewhere)], middleware=[guard()])
 
 
@@ -165,6 +167,9 @@ def test_every_guard_on_the_way_is_explained(at):
     assert [guard["rule"] for guard in ran.json["guards"]] == ["KEY", "NO_KEY"]
     ran = at("GET", "/same/flows", "--json", app="explained:nested")
     assert [guard["rule"] for guard in ran.json["guards"]] == ["NO_KEY"]
+    # An exempt path takes a key out without a look at it, so that the next guard finds none.
+    ran = at("GET", "/same/flows", "--key", "-", "--json", app="explained:passing", stdin=at.key)
+    assert [guard["rule"] for guard in ran.json["guards"]] == ["EXEMPT", "NO_KEY"]
     out = at("GET", "/same/flows", "--key", "-", app="explained:nested", stdin=at.key).out
     assert "\n\nIt comes to another guard, further in.\nrequest\n" in out
 

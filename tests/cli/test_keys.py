@@ -61,7 +61,7 @@ def test_a_lifetime_is_counted_from_now(ada):
 
 
 NO_VALUES = {
-    "--lifetime": ["", "15", "h", "1h1d", "-1h", "1.5h", "999999999w", "90 d"],
+    "--lifetime": ["", "15", "h", "1h1d", "-1h", "1.5h", "999999999w", "999999w", "90 d"],
     "--expires": ["tomorrow", "2100-01-01T00:00:00", "2000-01-01", "20270131"],
     "--metadata": ["[]", "{", "1"],
     "--network": ["somewhere", "192.0.2.1/24"],

@@ -17,8 +17,8 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import Annotated, Any, Concatenate, NoReturn, ParamSpec
 
@@ -84,8 +84,6 @@ class Root(TyperGroup):
         except _UsageError as error:
             what = _without(arguments, error.format_message()).rstrip(".")
             code = _say(Failed(f"{what}. See `{error.ctx.command_path} --help`."))
-        except (KeyboardInterrupt, typer.Abort):
-            code = ExitCode.INTERRUPTED
         sys.exit(code or 0)
 
 
@@ -188,11 +186,13 @@ def run(work: Coroutine[Any, Any, None], *, verbose: bool = False) -> None:
 
     Raises `Failed` in the place of whatever an exception of the library's, or one that nobody expected, would be here.
     """
-    _show_log(verbose=verbose)
     try:
-        asyncio.run(work)
+        with _log_shown(verbose=verbose):
+            asyncio.run(work)
     except KeyguardError as error:
         raise failure_of(error) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
     except (Failed, typer.Exit):
         raise
     except Exception as error:  # noqa: BLE001 Whatever it is, its text may hold what must not be shown.
@@ -205,14 +205,20 @@ def run(work: Coroutine[Any, Any, None], *, verbose: bool = False) -> None:
         ) from None
 
 
-def _show_log(*, verbose: bool) -> None:
+@contextmanager
+def _log_shown(*, verbose: bool) -> Generator[None]:
     """Have the library's log shown on standard error: its warnings, or all of it."""
+    log = logging.getLogger("keyguard")
+    before = log.handlers, log.propagate, log.level
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    log = logging.getLogger("keyguard")
-    log.handlers = [handler]
-    log.propagate = False
+    log.handlers, log.propagate = [handler], False
     log.setLevel(logging.DEBUG if verbose else logging.WARNING)
+    try:
+        yield
+    finally:
+        log.handlers, log.propagate = before[:2]
+        log.setLevel(before[2])
 
 
 def _show_help(context: typer.Context) -> None:

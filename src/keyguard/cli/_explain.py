@@ -49,7 +49,7 @@ async def explain_request(
     client: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Where it comes from; behind a proxy, the proxy.")
     ] = "127.0.0.1",
-    root_path: Annotated[str, typer.Option(metavar="PATH", help="The root_path that the server sets.")] = "",
+    root_path: Annotated[str, typer.Option(metavar="PATH", help="The root_path that the server sets; with uvicorn PATH begins with it.")] = "",
 ) -> None:
     """Say which rule lets a request pass or refuses it, step by step, and why.
 
@@ -98,23 +98,21 @@ async def _explained(
     met: Sequence[tuple[KeyGuard | None, Scope]], key: str | None, places: Sequence[Source]
 ) -> AsyncIterator[Explanation]:
     """Explain one guard after the other, as far as a request gets."""
-    outer: KeyGuard | None = None
+    before: Explanation | None = None
     for guard, seen in met:
         if guard is None:
             raise Failed("a guard on the way cannot be set up, so that nothing passes it: `keyguard check` says why")
         try:
-            if outer is None:
+            if before is None:
                 scope = with_key(guard, seen, key, places)
-            # A guard further in goes by what the outer one has found, if they have the same store; else it sees no key.
             else:
-                scope = with_key(guard, seen, key if guard.store is outer.store else None)
+                scope = {**with_key(guard, seen, None), **before.handed_on}
         except ConfigurationError as error:
             raise Failed(f"{error}. Say `--key -`, and type it or pipe it in") from None
-        explanation = await explain(guard, scope)
-        yield explanation
-        if not explanation.passes:
+        before = await explain(guard, scope)
+        yield before
+        if not before.passes:
             return
-        outer = outer or guard
 
 
 def _show(invocation: Invocation, explanations: Sequence[Explanation]) -> None:

@@ -119,7 +119,15 @@ class Invocation:
             url = make_url(text)
         except (ArgumentError, ValueError):  # Their messages may quote a password.
             raise Failed("that is no URL of a database; one looks like sqlite:///keys.db or postgresql://…") from None
-        return url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
+        if url.drivername not in _DRIVERS:
+            return url
+        return _as_libpq_means(url).set(drivername=_DRIVERS[url.drivername])
+
+
+def _as_libpq_means(url: URL) -> URL:
+    """Return a URL with what asyncpg calls otherwise: as everybody else writes it, it is ``?sslmode=require``."""
+    mode = url.query.get("sslmode")
+    return url if mode is None else url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
 
 
 def _apps_store(target: str, *, database: str | None) -> SQLStore:

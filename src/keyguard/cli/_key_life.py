@@ -14,7 +14,7 @@ from keyguard.cli._keys import keys, show_new_key
 from keyguard.cli._named import key_named
 from keyguard.cli._output import instant
 from keyguard.cli._shown import amount_of, called, key_document, name_of
-from keyguard.cli._values import duration, expiry_of, time
+from keyguard.cli._values import ago, duration, expiry_of, time
 from keyguard.clock import utc_now
 from keyguard.model import KeyRecord, KeyState, Owner
 from keyguard.stores.sql import SQLStore
@@ -123,30 +123,23 @@ async def purge(
     """Delete the rows of keys that ended some time ago, with their uses. Audit events stay."""
     if (older_than is None) == (before is None):
         raise Failed("say --older-than or --before, and not both")
-    now = utc_now()
-    end = before or _ago(now, older_than or timedelta(0))
+    end = before or ago(older_than or timedelta(0))
     async with invocation.opened() as store:
-        count = await _ended_before(store, end, now)
-        if count:
-            invocation.confirm(
-                f"Delete {amount_of(count, 'key')} that ended before {instant(end)}? That cannot be undone.", yes=yes
-            )
-            count = await lifecycle.purge(store, end, actor=invocation.actor)
+        count = await _purge(invocation, store, end, yes=yes)
     invocation.done(f"Deleted {amount_of(count, 'key')}.", {"purged": count})
 
 
-async def _ended_before(store: SQLStore, end: datetime, now: datetime) -> int:
+async def _purge(invocation: Invocation, store: SQLStore, end: datetime, *, yes: bool) -> int:
+    now = utc_now()
     revoked = await store.list_keys(state=KeyState.REVOKED, at=now)
     expired = await store.list_keys(state=KeyState.EXPIRED, at=now)
     ends = [min(each for each in (key.revoked_at, key.expires_at) if each) for key in (*revoked, *expired)]
-    return sum(each < end for each in ends)
-
-
-def _ago(now: datetime, age: timedelta) -> datetime:
-    try:
-        return now - age
-    except OverflowError:
-        raise Failed("that is longer ago than time is reckoned") from None
+    count = sum(each < end for each in ends)
+    if not count:
+        return 0
+    what = f"{amount_of(count, 'key')} that ended before {instant(end)}"
+    invocation.confirm(f"Delete {what}? That cannot be undone.", yes=yes)
+    return await lifecycle.purge(store, end, actor=invocation.actor)
 
 
 async def _report(

@@ -86,8 +86,9 @@ async def remove(invocation: Invocation, owner: OwnerName, name: CredentialName,
         if await store.get_credential(found.id, name) is None:
             raise _missing(found)
         invocation.confirm(f"Remove {name} of {found.name}? That cannot be undone.", yes=yes)
-        if not await keeper.remove(found, name, actor=invocation.actor):
-            raise _missing(found)
+        removed = await keeper.remove(found, name, actor=invocation.actor)
+    if not removed:  # Somebody else was faster.
+        raise _missing(found)
     invocation.done(f"Removed {name} of {found.name}.", {"owner": found.id, "name": name})
 
 
