@@ -178,6 +178,67 @@ async def test_a_websocket_is_explained(keys, word):
     )
 
 
+# --- guards in one another --------------------------------------------------------------------------------------
+
+
+def knows_who_came(scope):
+    """Take for the caller whom the guard further out has let in."""
+    user = scope.get("user")
+    return Principal(id="4", name=f"{user.name} again") if isinstance(user, Principal) else None
+
+
+NESTED = {
+    "plain": {},
+    "kept": {"strip": False},
+    "exempt": {"policy": Policy(exempt=["/flows"])},
+    "optional": {"policy": Policy(optional=["/flows"])},
+    "exempt and kept": {"policy": Policy(exempt=["/flows"]), "strip": False},
+    "optional and kept": {"policy": Policy(optional=["/flows"]), "strip": False},
+    "carol": {"identify": knows_carol},
+    "as outside": {"identify": knows_who_came},
+    "another header": {"header": "x-other"},
+    "skip_auth": {"policy": Policy(skip_auth=True, auto_login_user="auto")},
+}
+
+
+@pytest.mark.parametrize("outside", NESTED)
+async def test_a_guard_further_in_is_explained_as_a_request_meets_it(keys, outside):
+    """Behind another guard, with its store or another, a request gets what is explained of both in their order."""
+    elsewhere = await Keys(MemoryStore()).fill()
+    found = set()
+    for inside, (first, second) in product(NESTED, [(keys, keys), (keys, elsewhere), (elsewhere, keys)]):
+        for word, session in product([None, "good", "revoked", "near"], [(), [("x-session", "carol")]]):
+            inner = second.guard(**NESTED[inside])
+            outer = KeyGuard(inner, store=first.store, clock=keys.clock, **NESTED[outside])
+            arrived = request("GET", "/flows", client="192.0.2.7", headers=session)
+            sent = with_key(outer, arrived, word and keys.text[word])
+            explained = [await explain(outer, sent)]
+            if explained[0].passes:
+                explained.append(await explain(inner, {**arrived, **explained[0].handed_on}))
+            answer = await send_scope(outer, {**sent, "headers": list(sent["headers"])})
+            last = explained[-1]
+            assert answer.status == (last.refusal.status if last.refusal else 200), (inside, word, session)
+            if last.passes:
+                assert answer.body.decode() == getattr(getattr(last.decision, "principal", None), "name", "")
+            else:
+                assert last.handed_on == {}
+            found.add((len(explained), last.passes))
+    assert (2, True) in found
+
+
+async def test_what_is_said_of_a_guard_further_in(keys):
+    """It is said of a guard that it goes by what another has found, and of the key as much as there."""
+    inner = keys.guard()
+    outer = KeyGuard(inner, store=keys.store, clock=keys.clock)
+    explanation = await explain(outer, asked(outer, key=keys.text["good"]))
+    further = await explain(inner, {**asked(inner), **explanation.handed_on})
+    assert steps(further)["where keys are looked for"].endswith(
+        "no key; what the guard further out has found counts here as well, for both have the same store"
+    )
+    assert steps(further)["store"] == steps(explanation)["store"]
+    assert keys.text["good"] not in repr(explanation)
+
+
 # --- why --------------------------------------------------------------------------------------------------------
 
 
@@ -273,6 +334,9 @@ async def test_methods_and_roots_have_their_say(keys):
     opened = await explain(guard, asked(guard, target="/api/ws", websocket=True))
     assert steps(opened)["path"] == "optional, by the entry '/ws'"
     assert "no: the path is optional" in rules(opened)
+    assert steps(await explain(guard, asked(guard, target="/x/y")))["path"].endswith(
+        "because the path does not begin with the declared root_path '/api', as it does with uvicorn"
+    )
     guard = keys.guard(Policy(exempt=["/api/x"]), root_path="/api", root_in_path=False)
     assert "which it is declared to leave out" in steps(await explain(guard, asked(guard, target="/api/x")))["path"]
 

@@ -7,15 +7,16 @@ observer hears nothing.
 What an endpoint asks for beyond being let in (`keyguard.require`) comes later, and is not looked at.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote
 
 from starlette.types import Scope
 
+from keyguard.access import Access, nowhere
 from keyguard.address import client_address
 from keyguard.authenticator import Authenticator, Judged
 from keyguard.errors import ConfigurationError, StoreUnavailable
@@ -25,6 +26,8 @@ from keyguard.middleware import KeyGuard, answer_of
 from keyguard.model import (
     Allowed,
     Anonymous,
+    AnonymousUser,
+    Auth,
     Decision,
     Facts,
     Found,
@@ -65,6 +68,8 @@ class Explanation:
     decision: Decision
     refusal: Refusal | None
     """What the caller would be told; `on_refused` may write it differently."""
+    handed_on: Mapping[str, Any] = field(repr=False)
+    """What stands in the scope of a request that passes, as a guard further in finds it; empty for a refused one."""
 
     @property
     def passes(self) -> bool:
@@ -180,6 +185,8 @@ class _Check:
     scope: Scope
     requirement: Requirement
     presented: Extraction
+    outer: Access | None
+    """What a guard further out has found, where this one goes by that."""
     address: IPAddress | None
     judged: Judged
     now: datetime
@@ -192,6 +199,8 @@ class _Check:
 async def explain(guard: KeyGuard, scope: Scope) -> Explanation:
     """Say what would become of a request whose scope a server has made, and why; `scope` is left as it is.
 
+    For a guard further in, the scope is the one that arrives there, with what the guard before it has `handed_on`.
+
     The store is opened if nobody has opened it, and closed again then. Raises nothing: a store that cannot answer is a
     step, and the request refused.
     """
@@ -202,12 +211,14 @@ async def explain(guard: KeyGuard, scope: Scope) -> Explanation:
     # As with a request, the app's own sign-in sees no key.
     scope = {**scope, "headers": presented.headers, "query_string": presented.query_string}
     address = client_address(scope.get("client"), presented.headers, trusted_hops=guard.trusted_hops)
-    judged, troubles = await _judge(guard, scope, requirement, presented, address)
+    outer = guard.outer_access(scope, presented)
+    judged, troubles = await _judge(guard, scope, requirement, presented, address, outer=outer)
     check = _Check(
         guard=guard,
         scope=scope,
         requirement=requirement,
         presented=presented,
+        outer=outer,
         address=address,
         judged=judged,
         now=guard.clock(),
@@ -225,11 +236,48 @@ async def explain(guard: KeyGuard, scope: Scope) -> Explanation:
     ]
     if refusal is None:
         steps.append(Step(what="not looked at", found="what the endpoint asks for beyond being let in"))
-    return Explanation(steps=tuple(steps), requirement=requirement, decision=decision, refusal=refusal)
+    return Explanation(
+        steps=tuple(steps),
+        requirement=requirement,
+        decision=decision,
+        refusal=refusal,
+        handed_on={} if isinstance(decision, Refused) else _handed_on(check, decision),
+    )
+
+
+def _handed_on(check: _Check, decision: Allowed | Anonymous) -> Mapping[str, Any]:
+    """Return what the guard leaves in a scope."""
+    scope, outer = check.scope, check.outer
+    principal = decision.principal if isinstance(decision, Allowed) else None
+    return {
+        "headers": scope["headers"],
+        "query_string": scope["query_string"],
+        "user": principal or AnonymousUser(),
+        "auth": Auth() if principal is None else Auth.of(principal),
+        "keyguard": Access(
+            scope["type"],
+            scope.get("method"),
+            scope["path"],
+            check.address,
+            check.presented.sources if outer is None else outer.sources,
+            check.presented.from_query,
+            decision,
+            check.judged.known if outer is None else outer.brought,
+            check.guard,
+            nowhere,
+            gathered=check.judged.facts,
+        ),
+    }
 
 
 async def _judge(
-    guard: KeyGuard, scope: Scope, requirement: Requirement, presented: Extraction, address: IPAddress | None
+    guard: KeyGuard,
+    scope: Scope,
+    requirement: Requirement,
+    presented: Extraction,
+    address: IPAddress | None,
+    *,
+    outer: Access | None,
 ) -> tuple[Judged, list[str]]:
     """Have a request judged as a guard has it done, but for what that leaves behind; return what went wrong, too."""
     troubles = _Troubles()
@@ -242,6 +290,7 @@ async def _judge(
             presented,
             address,
             identify=None if identify is None else lambda: answer_of(identify, scope),
+            gathered=None if outer is None else replace(outer.facts, address=address, auto_login_user=None),
         )
     finally:
         await authenticator.close()
@@ -352,6 +401,8 @@ def _hindrances(guard: KeyGuard, rule: PathRule, scope: Scope) -> list[str]:
         found.append("the path was sent percent-encoded")
     elif guard.root_path and not base and path.startswith(guard.root_path):
         found.append("the path begins with the root_path, which it is declared to leave out")
+    elif base and not path.startswith(f"{base}/"):
+        found.append(f"the path does not begin with the declared root_path {base!r}, as it does with uvicorn")
     elif not (path == base + rule.entry or (rule.is_subtree and path.startswith(f"{base}{rule.entry}/"))):
         found.append("the path is another one, character for character")
     return found
@@ -375,13 +426,19 @@ def _of_places(check: _Check) -> str:
         found = f"more than one key, or what another program could read as one, in the {where}"
     elif presented.candidates:
         found = f"one key, in the {presented.sources[0].value}"
+    elif check.outer is not None:
+        found = "no key; what the guard further out has found counts here as well, for both have the same store"
     else:
         found = "no key" + (", but a bearer token that is none" if presented.foreign_token else "")
     return f"{looked}: {found}"
 
 
 def _of_key(check: _Check) -> list[Step]:
-    if check.requirement is Requirement.EXEMPT or check.presented.is_ambiguous or not check.presented.candidates:
+    if check.requirement is Requirement.EXEMPT or check.presented.is_ambiguous:
+        return []
+    if check.outer is not None and check.outer.brought is not None:
+        return [Step(what="store", found=_described(check.outer.brought.verdict, check))]
+    if not check.presented.candidates:
         return []
     forms = ", ".join(f"{prefix}…" for prefix in check.guard.store.keyring.prefixes)
     if check.credential is Presented.MALFORMED:

@@ -264,7 +264,7 @@ class KeyGuard(metaclass=ReportedAtStartup):
         self, scope: Scope, requirement: Requirement, presented: Extraction, address: IPAddress | None, send: Send
     ) -> Access | ASGIApp:
         """Have a request judged; return how it was let in, or the answer to it."""
-        outer = None if presented.candidates or presented.is_ambiguous else self._outer(scope)
+        outer = self.outer_access(scope, presented)
         asked = Asked(
             scope["type"],
             scope.get("method"),
@@ -327,9 +327,14 @@ class KeyGuard(metaclass=ReportedAtStartup):
         if scope.get("raw_path"):  # Some servers let the query stand in it.
             scope["raw_path"] = scope["raw_path"].partition(b"?")[0]
 
-    def _outer(self, scope: Scope) -> Access | None:
-        """Return what a guard further out, with the very same store, made of the keys that it has taken out."""
+    def outer_access(self, scope: Scope, presented: Extraction) -> Access | None:
+        """Return what a guard further out, with the very same store, made of the keys that it has taken out.
+
+        None where there is no such guard, where it has found nothing, and where a key is presented here.
+        """
         outer = scope.get("keyguard")
+        if presented.candidates or presented.is_ambiguous:
+            return None
         if not isinstance(outer, Access) or outer.guard.store is not self.store:
             return None
         found_nothing = outer.facts.credential is Presented.NOTHING and outer.facts.identified is None

@@ -49,7 +49,9 @@ async def explain_request(
     client: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Where it comes from; behind a proxy, the proxy.")
     ] = "127.0.0.1",
-    root_path: Annotated[str, typer.Option(metavar="PATH", help="The root_path that the server sets; with uvicorn PATH begins with it.")] = "",
+    root_path: Annotated[
+        str, typer.Option(metavar="PATH", help="The root_path that the server sets; with uvicorn PATH begins with it.")
+    ] = "",
 ) -> None:
     """Say which rule lets a request pass or refuses it, step by step, and why.
 
