@@ -36,6 +36,7 @@ class Terminal:
 
     def __call__(self, *arguments, stdin="", **environment):
         """Run a command with further environment variables."""
+        WATCH.key(stdin.strip())  # Whatever is typed there is a secret.
         out, err = io.StringIO(), io.StringIO()
         with self._monkeypatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.setattr(sys, "stdin", io.StringIO(stdin))

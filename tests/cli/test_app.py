@@ -1,6 +1,7 @@
 """What holds for every command: the way in, the exit codes, and what is not repeated."""
 
 import logging
+import sys
 
 import pytest
 
@@ -11,7 +12,7 @@ from keyguard.errors import KeyguardError
 from keyguard.stores.sql import SQLStore
 
 WRONG = {
-    "no such command": (["inti"], 2, "Did you mean 'init'?"),
+    "no such command": (["inti"], 2, "Did you mean 'init'? See `keyguard --help`."),
     "no such value": (["key", "list", "--state", "hunter2-hunter2-hunter2-hunter2"], 2, "'hunt…'"),
     "no such option": (["init", "--foo"], 2, "No such option"),
     "one argument too many": (["init", "hunter2"], 2, "a secret is never an argument"),
@@ -35,6 +36,24 @@ def test_what_is_wrong_is_one_sentence(terminal, wrong):
     assert sentence in ran.err
     assert "hunter2" not in ran.err.removesuffix("hunt…")
     assert "Traceback" not in ran.err
+
+
+def test_a_database_that_does_not_belong_to_this_program(ada, tmp_path, monkeypatch):
+    """A missing schema, a wrong pepper, a file that is none of SQLite's and a missing driver are one sentence each."""
+    (tmp_path / "empty.db").touch()
+    (tmp_path / "text.db").write_text("This is no database, but a letter to nobody in particular. " * 20)
+    ada("key", "issue", "ada", KEYGUARD_PEPPERS="the-pepper-that-made-the-keys")
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+    cases = [
+        ({"KEYGUARD_DATABASE_URL": "sqlite:///empty.db"}, 5, "`keyguard init` makes them"),
+        ({"KEYGUARD_PEPPERS": "another-pepper-than-that-one"}, 5, "a pepper that is not among those given"),
+        ({"KEYGUARD_DATABASE_URL": "sqlite:///text.db"}, 6, "file is not a database"),
+        ({"KEYGUARD_DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:1/x"}, 2, 'pip install "keyguard-asgi[postgres]"'),
+    ]
+    for environment, code, sentence in cases:
+        ran = ada("owner", "list", **environment)
+        assert (ran.code, ran.out, ran.err.count("\n"), sentence in ran.err) == (code, "", 1, True), ran
+        assert not any(secret in ran.err for secret in ("hunter2", *environment.values()))
 
 
 def test_the_help_of_everything_is_on_standard_output(terminal):
@@ -75,7 +94,7 @@ def test_the_log_is_shown_and_left_as_it_was(ada):
         )
     )
     ran = ada("owner", "list")
-    assert (ran.code, ran.err.count("\n"), ran.err.startswith("WARNING: the database lacks")) == (0, 1, True)
+    assert (ran.code, ran.err.count("\n"), ran.err.startswith("Warning: the database lacks")) == (0, 1, True)
     assert ([*log.handlers], log.propagate, log.level) == before
 
 

@@ -33,7 +33,7 @@ def test_switching_an_owner_off_and_on(ada, key):
     """`deactivate` refuses an owner's keys and `activate` accepts them again; what is so already is said to be."""
     assert ada("owner", "deactivate", "ada", "--yes").out == "Deactivated ada.\n"
     assert ada("owner", "deactivate", "ada", "--yes").out == "ada is not active already.\n"
-    assert "ada (not active)" in ada("key", "show", key).out
+    assert "ada (off)" in ada("key", "show", key).out
     ran = ada("owner", "activate", "ada", "--json").json
     assert (ran["changed"], ran["owner"]["is_active"]) == (True, True)
     assert ada("owner", "activate", "ada", "--json").json["changed"] is False
@@ -43,7 +43,7 @@ def test_deactivating_says_how_many_keys_it_hits(ada, key):
     """Without a terminal and without `--yes` nothing is done, and the sentence says what would have been hit."""
     ran = ada("owner", "deactivate", "ada")
     assert (ran.code, ran.out) == (2, "")
-    assert "Deactivate ada? All its keys are refused at once, 1 key that may be in use." in ran.err
+    assert "Deactivate ada? All its keys are refused at once, of which 1 are good now." in ran.err
     assert owner(ada)["is_active"]
 
 

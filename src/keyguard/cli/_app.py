@@ -82,8 +82,8 @@ class Root(TyperGroup):
         except Failed as failure:
             code = _say(failure)
         except _UsageError as error:
-            what = _without(arguments, error.format_message()).rstrip(".")
-            code = _say(Failed(f"{what}. See `{error.ctx.command_path} --help`."))
+            what = _ended(_without(arguments, error.format_message()))
+            code = _say(Failed(f"{what} See `{error.ctx.command_path} --help`."))
         sys.exit(code or 0)
 
 
@@ -116,9 +116,12 @@ def _drop_output() -> None:
 
 def _say(failure: Failed) -> ExitCode:
     """Say why a command has failed, and return its exit code."""
-    end = "" if failure.sentence.endswith((".", "?", "!")) else "."
-    print(f"keyguard: {printable(masked(failure.sentence))}{end}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"keyguard: {_ended(printable(masked(failure.sentence)))}", file=sys.stderr, flush=True)  # noqa: T201
     return failure.code
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "?", "!")) else f"{sentence}."
 
 
 def group(name: str, about: str) -> typer.Typer:
@@ -205,13 +208,20 @@ def run(work: Coroutine[Any, Any, None], *, verbose: bool = False) -> None:
         ) from None
 
 
+class _Sentences(logging.Formatter):
+    """Writes a record of the log like everything else that a command says."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _ended(printable(masked(f"{record.levelname.capitalize()}: {record.getMessage()}")))
+
+
 @contextmanager
 def _log_shown(*, verbose: bool) -> Generator[None]:
     """Have the library's log shown on standard error: its warnings, or all of it."""
     log = logging.getLogger("keyguard")
     before = log.handlers, log.propagate, log.level
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(_Sentences())
     log.handlers, log.propagate = [handler], False
     log.setLevel(logging.DEBUG if verbose else logging.WARNING)
     try:

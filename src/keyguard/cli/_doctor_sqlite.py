@@ -72,15 +72,17 @@ def _files(path: Path) -> list[Finding]:
     about, directory, found = "file", path.parent, list[Finding]()
     if directory.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
         what = f"Every user of this machine can put another file into {directory}."
-        found.append(problem(about, what, f"chmod o-w {directory}"))
+        found.append(problem(about, what, f"Keep them out: chmod o-w {directory}"))
     if not all(each.stat().st_mode & stat.S_IXOTH for each in path.parents):
         return found or [fine(about, "Other users of this machine do not get to it.")]
     modes = {each: each.stat().st_mode for each in (path, Path(f"{path}-wal"), Path(f"{path}-shm")) if each.exists()}
     for each in (each for each, mode in modes.items() if mode & stat.S_IWOTH):
-        found.append(problem(about, f"Every user of this machine can write to {each}.", f"chmod o-rw {each}"))
+        found.append(
+            problem(about, f"Every user of this machine can write to {each}.", f"Keep them out: chmod o-rw {each}")
+        )
     if not found and any(mode & stat.S_IROTH for mode in modes.values()):
         what = "Every user of this machine can read it: no keys, but names, digests, addresses and networks."
-        found.append(warning(about, what, f"chmod o-r {path}"))
+        found.append(warning(about, what, f"Keep them out: chmod o-r {path}"))
     return found or [fine(about, "Other users of this machine can neither read nor write it.")]
 
 

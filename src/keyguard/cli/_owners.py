@@ -10,7 +10,7 @@ from keyguard.cli._arguments import OwnerName, Yes
 from keyguard.cli._failures import Failed
 from keyguard.cli._invocation import Invocation
 from keyguard.cli._named import owner_named
-from keyguard.cli._shown import amount_of, owner_document
+from keyguard.cli._shown import owner_document
 from keyguard.clock import utc_now
 from keyguard.model import KeyState, Owner
 from keyguard.stores.sql import SQLStore
@@ -76,9 +76,9 @@ async def deactivate(invocation: Invocation, owner: OwnerName, *, yes: Yes = Fal
     """Refuse all of an owner's keys, until it is activated again."""
     async with invocation.opened() as store:
         found = await owner_named(store, owner)
-        good = amount_of(await _good_keys(store, found), "key")
+        good = await _good_keys(store, found)
         invocation.confirm(
-            f"Deactivate {found.name}? All its keys are refused at once, {good} that may be in use.", yes=yes
+            f"Deactivate {found.name}? All its keys are refused at once, of which {good} are good now.", yes=yes
         )
         changed = await lifecycle.deactivate(store, found, actor=invocation.actor)
         await _report(

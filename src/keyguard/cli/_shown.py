@@ -65,7 +65,7 @@ def owner_word(record: KeyRecord, owner: Owner | None) -> str:
     """Return whose key it is, and whether that keeps it from being good."""
     if owner is None:
         return f"{record.owner_id} (gone)"
-    return owner.name if owner.is_active else f"{owner.name} (not active)"
+    return owner.name if owner.is_active else f"{owner.name} (off)"
 
 
 def scopes_word(record: KeyRecord) -> str:
