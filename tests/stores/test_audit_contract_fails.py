@@ -10,11 +10,13 @@ from filling import suite_over
 
 from keyguard.errors import Conflict, KeyguardError, NotSupported
 from keyguard.model import AuditKind
+from keyguard.ports import UsageStore
 from keyguard.stores.memory import MemoryStore
 from keyguard.testing import (
     AuditContract,
     CredentialContract,
     ImportContract,
+    KeyRegistryContract,
     KeyStoreContract,
     make_event,
 )
@@ -493,6 +495,25 @@ async def test_a_broken_promise_is_noticed(suite, broken, test):
     """A store that breaks a promise fails the test of that promise."""
     with pytest.raises((AssertionError, UnicodeEncodeError, KeyguardError)):
         await getattr(suite_over(suite, broken), test)()
+
+
+class CountsNothing(MemoryStore):
+    record_uses = get_uses = None
+
+
+@pytest.mark.parametrize(
+    ("suite", "test"),
+    [
+        (ImportContract, "test_keys_and_credentials_are_taken_over"),
+        (ImportContract, "test_uses_that_were_taken_over_are_added_to"),
+        (ImportContract, "test_one_that_cannot_be_taken_over_keeps_out_all"),
+        (KeyRegistryContract, "test_the_uses_of_a_purged_key_are_gone"),
+    ],
+)
+async def test_a_store_that_counts_nothing_is_asked_for_no_uses(suite, test):
+    """A store without `UsageStore` keeps the promises that speak of uses by having none."""
+    assert not isinstance(CountsNothing(), UsageStore)
+    await getattr(suite_over(suite, CountsNothing), test)()
 
 
 @pytest.mark.parametrize("suite", ALL)

@@ -45,21 +45,23 @@ class ImportContract(KeyStoreContract):
             for key, owner in zip(keys, [ada, bob, bob], strict=True):
                 assert await store.find([key.lookup]) == Found(key=key, owner=owner)
             assert await _credentials(store) == {(one.owner_id, one.name): one for one in credentials}
-            stored = [(event.key_id, event.owner_id) for event in reversed(await store.list_events())]
-            assert stored == [(key.id, key.owner_id) for key in keys]
             if isinstance(store, UsageStore):
                 assert await store.get_uses([key.id for key in keys]) == uses
+            stored = [(event.key_id, event.owner_id) for event in reversed(await store.list_events())]
+            assert stored == [(key.id, key.owner_id) for key in keys]
 
     async def test_uses_that_were_taken_over_are_added_to(self) -> None:
         """What is counted after an import comes on top of it; a store that counts none is asked nothing."""
         ada, _ = self.owners()
         uses = {"one": Usage(total=7, last_used_at=NOON, last_used_address="192.0.2.1")}
+        key = make_record("one", ada.id)
         async with opened(await self.make_store(Keyring(), [ada], [])) as store:
-            await store.add_all(keys=[make_record("one", ada.id)], uses=uses)
+            await store.add_all(keys=[key], uses=uses)
             if isinstance(store, UsageStore):
                 later = Usage(total=2, last_used_at=NOON + timedelta(days=1))
                 await store.record_uses({"one": later}, worker="w", sequence=1)
                 assert await store.get_uses(["one"]) == {"one": replace(later, total=9)}
+            assert await store.list_keys() == [key]
 
     async def test_owners_are_taken_over_or_not_supported(self) -> None:
         """Owners come with their passwords, and what is theirs in the same call.

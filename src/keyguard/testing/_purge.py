@@ -96,6 +96,7 @@ class PurgeContract(RegistrySuite):
                 await store.record_uses(uses, worker="w", sequence=1)
                 assert await store.purge_keys(NOON, limit=1, event=_PURGED) == 1
                 assert await store.get_uses(["ended", "good"]) == {"good": uses["good"]}
+            assert await store.get_key("good") == good
 
     async def test_a_purged_keys_id_and_lookup_are_free(self) -> None:
         """After a key is gone, another may have its id and its lookup."""

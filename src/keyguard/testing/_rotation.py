@@ -143,21 +143,22 @@ class RotationContract(RegistrySuite):
     async def test_a_rotation_and_a_revocation_at_once(self) -> None:
         """Rotated and revoked at once, a key ends revoked, as if the one had come after the other."""
         ada, _ = self.owners()
-        old = {"now": make_record("now", ada.id), "later": make_record("later", ada.id)}
-        async with opened(await self.make_store(Keyring(), [ada], [*old.values()])) as store:
-            for end, until in {"now": None, "later": NOON + _HOUR}.items():
-                new = make_record(f"new {end}", ada.id, created_at=NOON + 2 * _HOUR)
-                rotated, revoked = await asyncio.gather(
-                    store.rotate_key(old[end], new, until=until), store.revoke_key(end, NOON, "leaked")
-                )
+        olds = [make_record(f"old-{number}", ada.id) for number in range(4)]
+        cases = product((None, NOON + _HOUR), (True, False))
+        async with opened(await self.make_store(Keyring(), [ada], olds)) as store:
+            for old, (until, rotation_is_first) in zip(olds, cases, strict=True):
+                new = make_record(f"new {old.id}", ada.id, created_at=NOON + 2 * _HOUR)
+                calls = [store.rotate_key(old, new, until=until), store.revoke_key(old.id, NOON, "leaked")]
+                answers = await asyncio.gather(*(calls if rotation_is_first else reversed(calls)))
+                rotated, revoked = answers if rotation_is_first else reversed(answers)
                 if revoked:  # After the rotation, which then let the key expire, or in its place.
-                    expected = replace(old[end], revoked_at=NOON, revoked_reason="leaked")
+                    expected = replace(old, revoked_at=NOON, revoked_reason="leaked")
                     if rotated:
                         expected = replace(expected, expires_at=until, rotated_at=new.created_at)
                 else:
                     assert rotated
                     expected = replace(
-                        old[end], revoked_at=new.created_at, revoked_reason="rotated", rotated_at=new.created_at
+                        old, revoked_at=new.created_at, revoked_reason="rotated", rotated_at=new.created_at
                     )
-                assert await store.get_key(end) == expected
+                assert await store.get_key(old.id) == expected
                 assert await store.get_key(new.id) == (new if rotated else None)
