@@ -350,6 +350,16 @@ def test_guards_one_in_another():
     assert len(found.guards) == 2
 
 
+def test_what_is_made_up_is_caught_by_no_other_route():
+    """That a made-up path would meet a route that is written out does not hide what other paths of an entry meet."""
+    routes = [Mount("/{a}/x", routes=[Route("/in", endpoint)]), Route("/{a}/{b}/c", endpoint)]
+    found = survey(guarded(Router(routes), exempt=[PathRule(path="/h/*", methods=GET_ONLY)]))
+    assert lines(found) == [
+        "GET HEAD /{a}/x/in: guarded; exempt in part: /h/*",
+        "GET HEAD /{a}/{b}/c: guarded; exempt in part: /h/*",
+    ]
+
+
 def test_the_guards_are_listed():
     """A survey says where each guard stands, and what its policy opens, as requests bring it."""
     (guard,) = survey(guard_on_a_mounted_app()).guards
@@ -741,6 +751,17 @@ class OddSocket(WebSocketRoute):
         raise AssertionError
 
 
+class OddHandler(Route):
+    async def handle(self, scope, receive, send):
+        raise AssertionError
+
+
+def patched():
+    route = Route("/odd", endpoint)
+    route.handle = anything
+    return route
+
+
 class OddAPIRoute(APIRoute):
     def matches(self, scope):
         raise AssertionError
@@ -773,6 +794,11 @@ ODD = {
     "a route": (lambda: Router([Odd("/odd", endpoint)]), "[app] * websocket /odd: cannot tell"),
     "a websocket": (lambda: Router([OddSocket("/odd", socket)]), "[app] * websocket /odd: cannot tell"),
     "a mount": (lambda: Router([OddMount("/odd", routes=[])]), "[app] * websocket /odd: cannot tell"),
+    "a route that takes every method": (
+        lambda: Router([OddHandler("/odd", endpoint)]),
+        "[app] * websocket /odd: cannot tell",
+    ),
+    "a route that was changed": (lambda: Router([patched()]), "[app] * websocket /odd: cannot tell"),
     "an API route": (odd_route_included, "[app] * websocket /odd: cannot tell"),
     "a router that FastAPI includes": (lambda: odd_include("matches"), "[app] * websocket /…: cannot tell"),
     "one that FastAPI includes, and handles": (lambda: odd_include("handle"), "[app] * websocket /…: cannot tell"),
@@ -916,17 +942,30 @@ async def dispatching(request, call_next): ...
 
 
 def test_code_between_guard_and_routes():
-    """What stands between guard and routes is named: it could change what is asked for. What stands before is not."""
+    """What stands between guard and routes is named: it could change what is asked for."""
     layers = [Rewriting, KeyGuard, GZipMiddleware, Rewriting, Timing, BaseHTTPMiddleware]
     options = {KeyGuard: {"store": STORE, "query": None}, BaseHTTPMiddleware: {"dispatch": dispatching}}
     middleware = [Middleware(layer, **options.get(layer, {})) for layer in layers]
     found = survey(Starlette(routes=[Route("/", endpoint)], middleware=middleware))
-    (message,) = messages(found, Concern.FOREIGN_LAYER)
+    _, message = messages(found, Concern.FOREIGN_LAYER)
     assert message == (
         f"between guard and routes stands {__name__}.Rewriting, {__name__}.Timing, {__name__}.dispatching: all this "
         "holds if it changes neither path nor method, and answers nothing itself"
     )
     assert found.is_clear
+
+
+def test_code_before_the_guard():
+    """What stands before the guard is named, for it may answer by itself; before no guard it needs no mention."""
+    app = Starlette(routes=[Mount("/a", guarded(Starlette(routes=[Route("/", endpoint)])))])
+    app.add_middleware(GZipMiddleware)
+    app.add_middleware(Timing)
+    app.add_middleware(Rewriting)
+    assert messages(survey(app), Concern.FOREIGN_LAYER) == [
+        f"before the guard stands {__name__}.Rewriting, {__name__}.Timing: what it answers itself needs no key"
+    ]
+    app = Starlette(routes=[Route("/", endpoint)], middleware=[Middleware(Rewriting)])
+    assert concerns(survey(app)) == [Concern.NO_GUARD]
 
 
 def test_keys_in_the_query():

@@ -161,7 +161,15 @@ def test_json(check):
             "entry": "/nope",
             "route": None,
             "requests": [],
-        }
+        },
+        {
+            "level": "note",
+            "concern": "foreign-layer",
+            "message": "before the guard stands checked_app.Loud: what it answers itself needs no key",
+            "entry": None,
+            "route": None,
+            "requests": [],
+        },
     ]
     assert check("both", "--json", "--strict").code == 1
 

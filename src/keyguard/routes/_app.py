@@ -97,7 +97,7 @@ class Leaf:
     name: str
     steps: tuple[Step, ...]
     foreign: tuple[str, ...]
-    """Code of others that stands between the outermost guard and this."""
+    """Code of others that stands between the outermost guard, if there is one, and this."""
     unknown: Concern | None = None
     """What it is if nobody here knows what it answers."""
 
@@ -186,6 +186,8 @@ class App:
     def __init__(self, app: object) -> None:
         self.leaves: list[Leaf] = []
         self.guards: list[Guarding] = []
+        self.outside: dict[str, None] = {}
+        """Code of others that stands before the outermost guard, in its order."""
         self.findings: list[Finding] = []
         self._way = self._open(app, _Place(), self._unknown_app)
 
@@ -272,6 +274,9 @@ class App:
     def _behind_guard(self, guard: KeyGuard | None, place: _Place) -> _Place:
         guarding = Guarding(guard=guard, path=place.path, sees_lifespan=place.hears_lifespan)
         self.guards.append(guarding)
+        if not _is_guarded(place):
+            self.outside |= dict.fromkeys(place.foreign)
+            place = replace(place, foreign=())
         return replace(place, steps=(*place.steps, guarding))
 
     def _unseen(self, router: object) -> _Otherwise:
@@ -435,9 +440,7 @@ def _perhaps(route: object) -> Callable[[Scope], tuple[Match, Scope]]:
 
 
 def _past(layer: object, place: _Place) -> _Place:
-    """Note a layer whose code is none of Starlette's or ours, if a guard stands before it."""
-    if not any(isinstance(step, Guarding) for step in place.steps):
-        return place
+    """Note a layer whose code is none of Starlette's or ours."""
     if type(layer) is BaseHTTPMiddleware:
         name = _name_of(layer.dispatch_func)
     elif isinstance(layer, BaseHTTPMiddleware) or not _is_own(layer, "__call__"):
@@ -447,11 +450,14 @@ def _past(layer: object, place: _Place) -> _Place:
     return replace(place, foreign=(*place.foreign, name))
 
 
+def _is_guarded(place: _Place) -> bool:
+    return any(isinstance(step, Guarding) for step in place.steps)
+
+
 def _is_known(route: object) -> bool:
-    """Tell whether a route is of a kind that is known, and matches as that kind does."""
-    if isinstance(route, Mount | Host):
-        return _is_own(route, "matches") and _is_own(route, "handle")
-    return isinstance(route, Route | WebSocketRoute) and _is_own(route, "matches")
+    """Tell whether a route is of a kind that is known, and matches and answers as that kind does."""
+    kinds = Mount | Host | Route | WebSocketRoute
+    return isinstance(route, kinds) and _is_own(route, "matches") and _is_own(route, "handle")
 
 
 def _is_fastapi(app: object) -> bool:
@@ -460,7 +466,7 @@ def _is_fastapi(app: object) -> bool:
 
 def _is_own(thing: object, method: str) -> bool:
     """Tell whether something has a method as Starlette, FastAPI or Keyguard has written it."""
-    return _has_own(type(thing), method)
+    return _has_own(type(thing), method) and method not in getattr(thing, "__dict__", {})
 
 
 def _has_own(kind: type, method: str) -> bool:

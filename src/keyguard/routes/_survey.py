@@ -73,7 +73,9 @@ class _Surveyor:
         everything = [entry.path for entries in self._entries.values() for entry in entries]
         # Deeper than any route, so that what catches all the rest is reached.
         deepest = max(path.depth for path in self._paths.values()) + max(path.count("/") for path in ["", *everything])
-        self._fill = fillers(everything, depth=deepest + 1)
+        # And unlike any route, so that what is made up is not caught by one that is written out.
+        written = [text for path in self._paths.values() for text in path.texts]
+        self._fill = fillers([*everything, *written], depth=deepest + 1)
         self._hosts = list(dict.fromkeys(["", *(self._host_of(leaf) for leaf in app.leaves)]))
         self._led_to: dict[Leaf, list[str]] = {leaf: [] for leaf in app.leaves}
         """Of what is not known, which entries lead there."""
@@ -288,7 +290,12 @@ class _Surveyor:
                 )
 
     def _notes(self) -> Iterator[Finding]:
-        foreign = dict.fromkeys(name for leaf in self._app.leaves for name in leaf.foreign)
+        if self._app.outside:
+            yield Finding(
+                concern=Concern.FOREIGN_LAYER,
+                message=f"before the guard stands {', '.join(self._app.outside)}: what it answers itself needs no key",
+            )
+        foreign = dict.fromkeys(name for leaf in self._app.leaves if leaf.guards for name in leaf.foreign)
         if foreign:
             yield Finding(
                 concern=Concern.FOREIGN_LAYER,

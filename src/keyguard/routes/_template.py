@@ -52,6 +52,11 @@ class Template:
         return "".join(texts)
 
     @property
+    def texts(self) -> list[str]:
+        """What is written out."""
+        return [part for part in self.parts if isinstance(part, str)]
+
+    @property
     def depth(self) -> int:
         """How many segments are written out, or at least have a place."""
         return self.text.count("/")
@@ -95,12 +100,12 @@ class Template:
             yield from _completed(self.parts, f"{path}/", fill, goes_on=True)
 
 
-def fillers(entries: Iterable[str], *, depth: int) -> tuple[str, ...]:
-    """Return what to put in the place of parameters: texts and numbers that stand in none of `entries`.
+def fillers(paths: Iterable[str], *, depth: int) -> tuple[str, ...]:
+    """Return what to put in the place of parameters: texts and numbers that stand in none of `paths`.
 
     Among them is one of `depth` segments, for parameters that can hold so many.
     """
-    texts = "\n".join(entries)
+    texts = "\n".join(paths)
     word = next(word for word in _words("x") if word not in texts)
     number = next(word for word in _words("1") if word not in texts)
     return (word, number, "00000000-0000-4000-8000-000000000000", f"{word}/{word}", "/".join([word] * depth))

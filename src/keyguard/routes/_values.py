@@ -55,7 +55,7 @@ class Concern(Enum):
     UNKNOWN_ROUTE = "unknown-route"
     UNKNOWN_LAYER = "unknown-layer"
     FOREIGN_LAYER = "foreign-layer"
-    """Other code stands between guard and routes."""
+    """Other code stands before a guard, or between it and routes."""
     QUERY_KEYS = "query-keys"
     NO_LIFESPAN = "no-lifespan"
 
