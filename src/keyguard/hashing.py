@@ -28,7 +28,16 @@ from keyguard.errors import ConfigurationError, Overloaded, StoreUnavailable
 from keyguard.keys import Plaintext
 from keyguard.settings import Hasher, Keyring
 
-__all__ = ["SLOW_HASHING", "Argon2Hasher", "Digests", "Passwords", "SlowHashing", "hmac_digest", "sha256_digest"]
+__all__ = [
+    "SLOW_HASHING",
+    "Argon2Hasher",
+    "Digests",
+    "Passwords",
+    "SlowHashing",
+    "hmac_digest",
+    "is_bcrypt",
+    "sha256_digest",
+]
 
 _Result = TypeVar("_Result")
 
@@ -86,11 +95,20 @@ class Argon2Hasher:
             return True
 
 
-_BCRYPT = re.compile(r"\$2[aby]\$(?:0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
+_BCRYPT = re.compile(r"\$2[aby]\$(?:0[4-9]|1[0-5])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
+"""The last character of the salt holds two bits, and bcrypt raises where others are set."""
 
 _BCRYPT_BYTES = 72
 """What bcrypt takes of a password. What stands behind that was never looked at, in whatever program: the 18 words of
 Blowfish's subkeys hold no more (Provos and Mazières, "A Future-Adaptable Password Scheme", 1999)."""
+
+
+def is_bcrypt(verifier: str) -> bool:
+    """Tell whether a text is a verifier of bcrypt whose cost is 15 at most: seconds, where most programs have 12.
+
+    Each step doubles the time. With 31, the highest, one attempt to sign in would keep all others waiting for a day.
+    """
+    return _BCRYPT.fullmatch(verifier) is not None
 
 
 class Passwords(Argon2Hasher):
@@ -101,7 +119,7 @@ class Passwords(Argon2Hasher):
 
         Raises `StoreUnavailable` for a bcrypt verifier where the package that computes it is not installed.
         """
-        if _BCRYPT.fullmatch(verifier):
+        if is_bcrypt(verifier):
             return _matches_bcrypt(verifier, secret)
         return super().verify(verifier, secret)
 
@@ -110,7 +128,7 @@ class Passwords(Argon2Hasher):
 
         It is also None for a long password under bcrypt: the end of it was not compared, and may be a slip of the pen.
         """
-        if not self.needs_rehash(verifier) or (_BCRYPT.fullmatch(verifier) and len(secret) > _BCRYPT_BYTES):
+        if not self.needs_rehash(verifier) or (is_bcrypt(verifier) and len(secret) > _BCRYPT_BYTES):
             return None
         return self.hash(secret)
 
