@@ -83,6 +83,8 @@ async def test_users(db, take, store):
         ("open sesame", Note.OTHER_SCHEME),
         ("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAA", Note.OTHER_SCHEME),
         (PASSWORD[:-1], Note.OTHER_SCHEME),
+        (PASSWORD.replace("$04$", "$31$"), Note.OTHER_SCHEME),
+        (PASSWORD.replace("$04$", "$99$"), Note.OTHER_SCHEME),
     ],
 )
 async def test_passwords_of_no_use(db, take, store, password, note):
@@ -118,15 +120,40 @@ async def test_a_name_that_is_taken(db, ada, take, store, clock):
 
 
 async def test_a_name_that_is_taken_twice(db, ada, take, store, clock):
-    """Where the second choice is taken as well the user's id is in the name; and where all are it is the name."""
+    """Where the second choice is taken as well the user's id is in the name; then it is the name, and then numbered."""
     for name in ("ada", "ada (langflow)"):
         await lifecycle.add_owner(store, name, clock=clock)
     bob = db.user("bob")
     for name in ("bob", "bob (langflow)", f"bob (langflow {bob})"):
         await lifecycle.add_owner(store, name, clock=clock)
+    eve = db.user("eve")
+    for name in ("eve", "eve (langflow)", f"eve (langflow {eve})", str(eve), f"{eve} (2)"):
+        await lifecycle.add_owner(store, name, clock=clock)
     await take()
     assert (await store.get_owner(str(ada))).name == f"ada (langflow {ada})"
     assert (await store.get_owner(str(bob))).name == str(bob)
+    assert (await store.get_owner(str(eve))).name == f"{eve} (3)"
+    assert (await take()).changes == 0
+
+
+async def test_an_id_that_is_taken(db, take, store, clock):
+    """Whoever writes the id of another owner into Langflow's database gets no key with that owner's rights."""
+    boss = await lifecycle.add_owner(store, "boss", is_superuser=True, clock=clock)
+    eve = db.user("eve", id=UUID(boss.id))
+    key, variable = db.key(eve, a_key("one")), db.variable(eve, "TOKEN", "a value", kind="Generic")
+    report = await take()
+    assert became(report, eve) == (LEFT_OUT, {Note.BCRYPT, Note.ID_TAKEN})
+    assert became(report, key) == (LEFT_OUT, {Note.PLAINTEXT_KEY, Note.OWNER_LEFT_OUT})
+    assert became(report, variable)[0] is LEFT_OUT
+    assert (await store.list_owners(), await store.list_keys(), await store.list_credentials()) == ([boss], [], [])
+
+
+async def test_a_name_that_is_too_long(db, take):
+    """A user is left out whose name no index takes, with whatever stands behind it; the others come."""
+    longest, longer = db.user("🥄" * 600), db.user("🥄" * 601, id=UUID(int=3))
+    report = await take()
+    assert became(report, longest)[0] is NEW
+    assert became(report, longer) == (LEFT_OUT, {Note.TOO_LONG, Note.BCRYPT})
 
 
 async def test_two_users_of_one_name(db, take, store):
@@ -582,7 +609,7 @@ async def test_a_key_that_is_another_by_now(db, ada, take, store):
 
 async def test_a_key_that_was_adopted_before(db, ada, take, store, clock):
     """A key that is there already, under whatever id, is found by its digest."""
-    await store.add_owner(Owner(id=str(ada), name="ada"), created_at=NOON)
+    await take()
     await lifecycle.adopt(store, str(ada), KEY, name="laptop", clock=clock)
     row = db.key(ada, KEY)
     by_hash = db.key(ada, "", api_key_hash=hash_of(OTHER), name="by its hash")

@@ -381,15 +381,25 @@ def test_a_release_without_columns():
     assert (user().known[0].is_active, variable().known[0].default_fields) == (False, [])
 
 
-@pytest.mark.parametrize(("written", "uses"), [(7, 7), ("8", 8), (None, 0), (-7, 0)])
+@pytest.mark.parametrize(
+    ("written", "uses"), [(7, 7), ("8", 8), (None, 0), (-7, 0), (2**63 - 1, 10**15), ("9" * 30, 10**15)]
+)
 def test_how_often_a_key_was_used(written, uses):
-    """Uses are counted from 0 on."""
+    """Uses are counted from 0 on, and so far that a database can go on counting."""
     assert key(total_uses=written).known[0].total_uses == uses
 
 
 @pytest.mark.parametrize(
     ("written", "fields"),
-    [('["api_key", 7]', ["api_key"]), (["api_key"], ["api_key"]), ("{}", []), ("no JSON", []), (None, [])],
+    [
+        ('["api_key", 7]', ["api_key"]),
+        (["api_key"], ["api_key"]),
+        ("{}", []),
+        ("no JSON", []),
+        ("[" * 100_000, []),
+        (None, []),
+    ],
+    ids=lambda value: str(value)[:20],
 )
 def test_default_fields(written, fields):
     """The fields that a variable fills are a list of texts, and nothing where they are anything else."""

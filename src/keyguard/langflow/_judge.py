@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TypeVar
 
-from keyguard.hashing import Digests
+from keyguard.hashing import Digests, is_bcrypt
 from keyguard.keys import Plaintext
 from keyguard.langflow._report import LEFT_OUT_FOR, Note
 from keyguard.langflow._rows import KeyRow, Source, UserRow, VariableRow
@@ -39,10 +39,13 @@ LANGFLOW_KEYS = KeyFormat(
 
 _SEALED = "gAAAAA"
 _HASH = re.compile(r"[0-9a-f]{64}")
-_BCRYPT = re.compile(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}")
 _CREDENTIAL = "Credential"
 _OF_LANGFLOW = re.compile(r"__\w+__")
 """What Langflow calls the variables in which it keeps settings, such as ``__disabled_models__``."""
+
+_MOST_NAME_CHARACTERS = 600
+"""Of a user. With what is put behind a name that is taken, it is less than PostgreSQL takes into an index (2,704 bytes
+of UTF-8)."""
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
@@ -132,11 +135,12 @@ _Open = Callable[[str], str | None]
 
 def _user(row: UserRow) -> JudgedUser:
     notes = [Note.UNREADABLE] if not row.name else []
+    notes += [Note.TOO_LONG] if len(row.name) > _MOST_NAME_CHARACTERS else []
     notes += [Note.INACTIVE_USER] if not row.is_active else []
     notes += [Note.SUPERUSER] if row.is_superuser else []
-    is_bcrypt = _BCRYPT.fullmatch(row.password) is not None
-    notes.append(Note.BCRYPT if is_bcrypt else Note.OTHER_SCHEME if row.password else Note.NO_SIGN_IN)
-    return JudgedUser(row=row, password=row.password if is_bcrypt else None, notes=tuple(notes))
+    has_bcrypt = is_bcrypt(row.password)
+    notes.append(Note.BCRYPT if has_bcrypt else Note.OTHER_SCHEME if row.password else Note.NO_SIGN_IN)
+    return JudgedUser(row=row, password=row.password if has_bcrypt else None, notes=tuple(notes))
 
 
 def _key(row: KeyRow, owner_is_active: bool | None, open_sealed: _Open, keyring: Keyring, now: datetime) -> JudgedKey:  # noqa: FBT001 It is what is known of the owner, and None if there is none.

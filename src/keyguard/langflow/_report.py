@@ -40,6 +40,7 @@ class Note(Enum):
     OTHER_SCHEME = "with a password of another scheme: taken over without it"
     NO_SIGN_IN = "without a password"
     NAME_TAKEN = "with a name that another owner has: taken over by another name"
+    ID_TAKEN = "with the id of an owner who did not come from Langflow"
     NOT_IN_APP_TABLE = "not in the app's own user table, which is the app's to fill"
 
     PLAINTEXT_KEY = "in plain text, as up to Langflow 1.7"
@@ -66,7 +67,7 @@ class Note(Enum):
     PLAIN_VALUE = "a value in plain text, as from Langflow 1.8 on where the type is not Credential"
     PLAIN_CREDENTIAL = "a credential in plain text, as Langflow leaves it when a type is changed"
     LANGFLOW_SETTING = "a setting of Langflow's own"
-    TOO_LONG = "with a name or a value that is longer than the vault takes"
+    TOO_LONG = "with a name or a value that is too long to be kept"
     NO_VAULT = "without a vault to put it in"
 
 
@@ -76,6 +77,7 @@ LEFT_OUT_FOR = frozenset(
         Note.DUPLICATE,
         Note.ORPHAN,
         Note.OWNER_LEFT_OUT,
+        Note.ID_TAKEN,
         Note.NOT_IN_APP_TABLE,
         Note.UNDECRYPTABLE,
         Note.UNKNOWN_FORM,

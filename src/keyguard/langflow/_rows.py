@@ -20,6 +20,9 @@ __all__ = ["KEYS", "USERS", "VARIABLES", "KeyRow", "Rows", "Source", "Table", "U
 _KEY_IN_TEXT = re.compile(r"sk-[A-Za-z0-9_-]{43}")
 """In the name of a key: somebody has called it by itself, and that is not to be shown."""
 
+_MOST_USES = 10**15
+"""A database counts to nine thousand times as many, and goes on counting from here: it must not run over."""
+
 _Row = TypeVar("_Row")
 _Values = Mapping[str, Any]
 """A row by the names of its columns; a column that the table has not is not in it."""
@@ -109,7 +112,7 @@ def _key_of(values: _Values) -> KeyRow:
         created_at=_time(values.get("created_at")),
         expires_at=_time(values.get("expires_at")),
         last_used_at=_time(values.get("last_used_at")),
-        total_uses=max(0, int(values.get("total_uses") or 0)),
+        total_uses=min(max(0, int(values.get("total_uses") or 0)), _MOST_USES),
     )
 
 
@@ -229,7 +232,7 @@ def _texts(value: object) -> list[str]:
     """Return a list of texts that stands there as JSON, empty if it is anything else: it only fills forms."""
     try:
         content: object = json.loads(value) if isinstance(value, str) else value
-    except ValueError:
+    except (ValueError, RecursionError):  # It may be nested as deep as whoever wrote it liked.
         content = None
     if not isinstance(content, list):
         return []

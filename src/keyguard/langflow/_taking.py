@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count, islice
 from uuid import UUID
 
 from keyguard.errors import CannotOpen
@@ -130,22 +131,25 @@ class Taking:
         """Take a user over, if it is new; by another name, if its own is taken."""
         row, notes = user.row, list(user.notes)
         owner = self._there.owners.get(row.id)
+        was_taken = (AuditKind.OWNER_IMPORTED, row.id) in self._there.taken_before
         if is_left_out(user):
             self._note(Kind.USER, row.id, Outcome.LEFT_OUT, notes)
+        elif owner is not None and self._there.takes_owners and not was_taken:
+            self._note(Kind.USER, row.id, Outcome.LEFT_OUT, [*notes, Note.ID_TAKEN])
         elif owner is not None:
             self._owner_ids[row.id] = owner.id
             is_same = {
-                "name": not self._there.takes_owners or owner.name in _names(user),
+                "name": not self._there.takes_owners or owner.name in islice(_names(user), _NAMES),
                 "active": owner.is_active == row.is_active,
                 "superuser": owner.is_superuser == row.is_superuser,
             }
             self._note_present(Kind.USER, row.id, notes, is_same)
         elif not self._there.takes_owners:
             self._note(Kind.USER, row.id, Outcome.LEFT_OUT, [*notes, Note.NOT_IN_APP_TABLE])
-        elif (AuditKind.OWNER_IMPORTED, row.id) in self._there.taken_before:
+        elif was_taken:
             self._note(Kind.USER, row.id, Outcome.REMOVED, notes)
         else:
-            name = next((name for name in _names(user) if name not in self._names), row.id)
+            name = next(name for name in _names(user) if name not in self._names)
             if name != row.name:
                 notes.append(Note.NAME_TAKEN)
                 self._warnings.append(f"the name of the user {row.name!r} is taken: the user is taken over as {name!r}")
@@ -226,9 +230,15 @@ class Taking:
         self._items.append(Item(kind=kind, id=row_id, outcome=outcome, notes=tuple(notes), differs=differs))
 
 
-def _names(user: JudgedUser) -> list[str]:
-    """Return the names by which a user may be taken over, the first of them that is free."""
-    return [user.row.name, f"{user.row.name} (langflow)", f"{user.row.name} (langflow {user.row.id})"]
+_NAMES = 4
+"""How many names there are for a user before they are numbered: nobody but an attacker comes so far."""
+
+
+def _names(user: JudgedUser) -> Iterator[str]:
+    """Go through the names by which a user may be taken over, the first of them that is free; they never end."""
+    row = user.row
+    yield from (row.name, f"{row.name} (langflow)", f"{row.name} (langflow {row.id})", row.id)
+    yield from (f"{row.id} ({number})" for number in count(2))
 
 
 async def _opens_as(vault: Vault, credential: Credential, value: str) -> bool:
