@@ -94,10 +94,11 @@ async def test_nobody_is_no_owner(vault):
             await call()
 
 
-async def test_an_unknown_owner_gets_nothing(vault, store):
-    """A value is kept for an owner whom the store knows."""
+@pytest.mark.parametrize("owner", ["3", *UNSTORABLE])
+async def test_an_unknown_owner_gets_nothing(vault, store, owner):
+    """A value is kept for an owner whom the store knows; an id that no store can hold is nobody's."""
     with pytest.raises(NotFound):
-        await vault.put("3", "TOKEN", VALUE)
+        await vault.put(owner, "TOKEN", VALUE)
     assert await vault.list() == []
     assert await events(store) == []
 

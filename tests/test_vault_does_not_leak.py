@@ -133,6 +133,10 @@ async def put_for_nobody(vault, store, tmp_path):
     await vault.put("3", "TOKEN", VALUE)
 
 
+async def put_for_half_a_pair(vault, store, tmp_path):
+    await vault.put("\ud800", "TOKEN", VALUE)
+
+
 async def put_for_no_id(vault, store, tmp_path):
     await vault.put(None, "TOKEN", VALUE)
 
@@ -235,6 +239,7 @@ async def give_a_file_of_a_short_key(vault, store, tmp_path):
     ("call", "expected"),
     [
         (put_for_nobody, NotFound),
+        (put_for_half_a_pair, NotFound),
         (put_for_no_id, ConfigurationError),
         (put_without_a_name, ConfigurationError),
         (put_too_much, ConfigurationError),

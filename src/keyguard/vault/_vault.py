@@ -234,6 +234,8 @@ class Vault:
     async def _seal(
         self, owner_id: str, name: str, secret: Plaintext, metadata: Mapping[str, Any] | None
     ) -> Credential:
+        if not is_storable(owner_id):  # What cannot be encoded would be shown with all that is to be sealed.
+            raise NotFound("there is no owner with that id")
         problem = _problem_of(name, secret.reveal())
         if problem is not None:
             raise ConfigurationError(problem)
