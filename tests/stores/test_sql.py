@@ -193,6 +193,28 @@ async def test_a_state_is_that_of_a_time():
                 await each.list_keys(state=KeyState.ACTIVE)
 
 
+@pytest.mark.parametrize("number", [2**63 - 1, 2**63, 10**30])
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_numbers_may_be_larger_than_a_database_takes(path, request, kind, number):
+    """Asked for more rows, or events before a later one, than there can be, a store answers with all there are."""
+    url = f"sqlite+aiosqlite:///{path}" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    store = SQLStore(url)
+    await store.create_schema()
+    try:
+        await store.add_owner(Owner(id="1", name="ada"), created_at=NOON)
+        credential = Credential(
+            owner_id="1", name="TOKEN", sealed="v1.x", sealed_with="old", created_at=NOON, updated_at=NOON
+        )
+        await store.put_credential(credential)
+        await store.add_key(make_record("one", "1", expires_at=NOON), events=[REVOKED])
+        assert len(await store.list_events(before=number, limit=number)) == 1
+        assert len(await store.list_keys(limit=number)) == 1
+        assert await store.credentials_to_reseal("new", limit=number) == [credential]
+        assert await store.purge_keys(NOON + timedelta(days=1), limit=number, event=REVOKED) == 1
+    finally:
+        await store.close()
+
+
 async def test_reading_writes_nothing(path):
     """Another connection sees no change of the database after finds and other reads."""
     async with filled(path) as store:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, Select, false, insert, select
 
 from keyguard.errors import StoreUnavailable
 from keyguard.model import AuditEvent, AuditKind
-from keyguard.stores._changes import Change, batches
+from keyguard.stores._changes import Change, batches, bounded
 from keyguard.stores._schema import Schema
 from keyguard.stores._text import check_storable, is_storable, json_of
 
@@ -69,7 +69,7 @@ class Audit:
     ) -> Select[Any]:
         """Select the events that fit all that is given, the newest first."""
         columns = self._events.c
-        statement = select(self._events).order_by(columns.id.desc()).limit(limit)
+        statement = select(self._events).order_by(columns.id.desc()).limit(bounded(limit))
         for column, value in ((columns.key_id, key_id), (columns.owner_id, owner_id)):
             if value is not None:
                 statement = statement.where(column == value if is_storable(value) else false())
@@ -78,7 +78,7 @@ class Audit:
         if since is not None:
             statement = statement.where(columns.at >= since)
         if before is not None:
-            statement = statement.where(columns.id < before)
+            statement = statement.where(columns.id < bounded(before))
         return statement
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from keyguard.errors import Conflict, NotFound
 from keyguard.stores._text import check_storable, is_storable
 
-__all__ = ["Change", "batches", "execute", "put", "updating"]
+__all__ = ["Change", "batches", "bounded", "execute", "put", "updating"]
 
 _T = TypeVar("_T")
 
@@ -24,6 +24,15 @@ _INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
     "postgresql": postgresql.insert,
 }
 """Who knows ON CONFLICT."""
+
+
+_LARGEST = 2**63 - 1
+"""The largest whole number that a database takes."""
+
+
+def bounded(number: int | None) -> int | None:
+    """Return a number that a database takes: one that is larger means no more than the largest there."""
+    return None if number is None else min(number, _LARGEST)
 
 
 def batches(values: Sequence[_T]) -> Iterator[Sequence[_T]]:

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, fal
 
 from keyguard.errors import NotFound
 from keyguard.model import Credential
-from keyguard.stores._changes import Change, execute, put
+from keyguard.stores._changes import Change, bounded, execute, put
 from keyguard.stores._owners import Owners
 from keyguard.stores._schema import Schema
 from keyguard.stores._text import check_storable, is_storable
@@ -37,7 +37,7 @@ class Credentials:
 
     def to_reseal(self, sealed_with: str, limit: int) -> Select[Any]:
         """Select some that are sealed with another secret key than that one."""
-        return select(self._table).where(self._table.c.sealed_with != sealed_with).limit(limit)
+        return select(self._table).where(self._table.c.sealed_with != sealed_with).limit(bounded(limit))
 
     def putting(self, credential: Credential) -> Change[None]:
         """Return what adds one, or puts it in the place of the one that is there. Raises `NotFound` there."""

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from keyguard.errors import ConfigurationError, NotFound
 from keyguard.model import KeyRecord, KeyState
-from keyguard.stores._changes import Change, batches, execute, updating
+from keyguard.stores._changes import Change, batches, bounded, execute, updating
 from keyguard.stores._owners import Owners
 from keyguard.stores._rows import values_of
 from keyguard.stores._schema import Schema
@@ -64,7 +64,7 @@ class Keys:
     ) -> Select[Any]:
         """Select the keys that fit all that is given, the newest first."""
         columns = self._table.c
-        statement = select(self._table).order_by(columns.created_at.desc(), columns.id.desc()).limit(limit)
+        statement = select(self._table).order_by(columns.created_at.desc(), columns.id.desc()).limit(bounded(limit))
         if owner_id is not None:
             statement = statement.where(self._owners.is_whose(columns.owner_id, owner_id))
         if state is not None:
@@ -120,8 +120,8 @@ class Keys:
         return lambda connection: execute(connection, statement) == 1
 
     def renaming(self, key_id: str, name: str) -> Change[bool]:
-        """Return what changes a key's name."""
-        return self._updating(key_id, name=name)
+        """Return what changes a key's name, and tells whether it was another one."""
+        return self._updating(key_id, self._table.c.name != name, name=name)
 
     def disabling(self, key_id: str, at: datetime | None) -> Change[bool]:
         """Return what disables a key, or with None enables it, and tells whether it did."""
@@ -165,7 +165,7 @@ class Keys:
             select(columns.id, columns.owner_id)
             .where(or_(columns.revoked_at < before, columns.expires_at < before))
             .order_by(columns.created_at, columns.id)
-            .limit(limit)
+            .limit(bounded(limit))
             .with_for_update()
         )
 
