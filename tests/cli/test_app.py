@@ -12,7 +12,7 @@ from keyguard.errors import KeyguardError
 from keyguard.stores.sql import SQLStore
 
 WRONG = {
-    "no such command": (["inti"], 2, "Did you mean 'init'? See `keyguard --help`."),
+    "no such command": (["inti"], 2, "No such command 'inti'."),
     "no such value": (["key", "list", "--state", "hunter2-hunter2-hunter2-hunter2"], 2, "'hunt…'"),
     "no such option": (["init", "--foo"], 2, "No such option"),
     "one argument too many": (["init", "hunter2"], 2, "a secret is never an argument"),

@@ -25,7 +25,7 @@ def confirm(output: Output, question: str, *, yes: bool) -> None:
     if not _is_terminal():
         raise Failed(f"{question} Nobody is there to confirm it: say --yes if that is what you want. Nothing was done.")
     with _interruptible():
-        output.note(f"{question} [y/N]")
+        output.note(f"{question} [y/N]", end=" ")
         answer = sys.stdin.readline()
     if answer.strip().lower() not in {"y", "yes"}:
         raise Failed("Not confirmed. Nothing was done.")

@@ -85,7 +85,7 @@ async def listener_finding(database: Database, store: SQLStore) -> Finding:
             return problem(
                 about,
                 f"{reason[0].upper()}{reason[1:]}. So each check reads its row.",
-                "With a pooler in between, set KEYGUARD_LISTEN_URL, or the store's listen_url, to the server itself.",
+                "For this command, KEYGUARD_LISTEN_URL is that listen_url.",
             )
         finally:
             await voucher.aclose()

@@ -21,7 +21,7 @@ from keyguard.vault import FILE_VARIABLE, KEY_VARIABLE, SecretFile, SecretKeys
 
 __all__ = ["clock_finding", "look"]
 
-_ANOTHER_VERSION = "As long as the tables are not this Keyguard's."
+_ANOTHER_VERSION = "That shows when the tables are as they should be."
 _TOLERABLE = timedelta(seconds=5)
 """By which clocks may differ: keys expire by the worker's clock, and nobody sees to the second when."""
 

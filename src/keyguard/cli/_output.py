@@ -80,9 +80,9 @@ class Output:
         """Print a secret, as it is and alone on its line."""
         _write(text)
 
-    def note(self, sentence: str) -> None:
+    def note(self, sentence: str, *, end: str = "\n") -> None:
         """Say something beside, on standard error."""
-        print(printable(masked(sentence)), file=sys.stderr, flush=True)  # noqa: T201
+        print(printable(masked(sentence)), end=end, file=sys.stderr, flush=True)  # noqa: T201
 
     def _print(self, table: Table) -> None:
         # Rich itself looks for NO_COLOR, and for terminals that are too simple for bold letters.
