@@ -4,6 +4,7 @@ import pytest
 from asgi import http_scope, send_scope
 from fastapi import FastAPI
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
@@ -60,6 +61,24 @@ async def test_the_guards_met_are_those_that_a_request_meets(make, path, root_pa
     assert scope == http_scope(root_path + path, root_path=root_path)
     await send_scope(app, scope)
     assert [(each.root_path, seen["path"], seen["root_path"]) for each, seen in met] == SEEN
+
+
+class Wrong(Convertor):
+    regex = "[^/]+"
+
+    def convert(self, value):
+        raise ValueError
+
+    def to_string(self, value):
+        return value
+
+
+def test_a_path_that_a_convertor_does_not_take():
+    """Where a convertor raises, and the request is answered with 500, the guards before it are met."""
+    register_url_convertor("wrong", Wrong())
+    app = Starlette(routes=[Mount("/{x:wrong}", nested())], middleware=[guard("outer")])
+    met = guards_met(app, http_scope("/x/inner/flows"))
+    assert [each.root_path for each, _ in met] == ["/outer"]
 
 
 def test_a_guard_that_cannot_be_set_up_is_met():

@@ -859,6 +859,46 @@ def test_a_parameter_that_nobody_can_make_up():
     ]
 
 
+class Strict(Convertor):
+    regex = "[^/]+"
+
+    def convert(self, value):
+        if value != "in":
+            raise ValueError
+        return value
+
+    def to_string(self, value):
+        return value
+
+
+register_url_convertor("strict", Strict())
+
+
+def test_a_convertor_that_raises():
+    """Where a convertor of the app's own takes none of the paths that are made up, it cannot be told what is asked."""
+    routes = [Route("/a/{word:strict}", endpoint), Route("/a/{rest:path}", endpoint), Route("/b", endpoint)]
+    found = survey(guarded(Router(routes), exempt=["/a/*"]))
+    assert lines(found)[0] == "GET HEAD /a/{word:strict}: cannot tell"
+    assert lines(found)[2] == "GET HEAD /b: guarded"
+    assert Concern.UNKNOWN_ROUTE in concerns(found)
+
+
+class Unready:
+    """An app that says nothing of itself before it has started."""
+
+    def __getattr__(self, name):
+        raise RuntimeError
+
+    async def __call__(self, scope, receive, send): ...
+
+
+def test_an_app_that_is_not_ready():
+    """What raises when it is looked at is an app of which nothing is known."""
+    found = survey(guarded(Router([Mount("/x", Unready())])))
+    assert lines(found) == ["[app] * websocket /x/{path:path}: guarded"]
+    assert concerns(found) == [Concern.UNKNOWN_APP]
+
+
 class Own(Starlette):
     async def __call__(self, scope, receive, send):
         raise AssertionError

@@ -236,8 +236,8 @@ class App:
             return self._routes_of(app.__self__, place)
         if isinstance(app, type):
             return otherwise(place, app)
-        inner, routes = getattr(app, "app", None), getattr(app, "routes", None)
-        if isinstance(replaced := getattr(app, "asgi_app", None), KeyGuard):  # Where Quart has it.
+        inner, routes = _shown(app, "app"), _shown(app, "routes")
+        if isinstance(replaced := _shown(app, "asgi_app"), KeyGuard):  # Where Quart has it.
             return self._open(replaced, place, otherwise)
         if callable(inner):
             return self._open(inner, _past(app, place), otherwise)
@@ -419,8 +419,9 @@ def _taken(router: Router, scope: Scope) -> _Way | None:
     async def nothing(*_: object) -> Any:  # noqa: ANN401 Both what is received and what is sent.
         return {}
 
-    # It waits for nothing that could suspend it, so that no event loop is needed.
-    with suppress(StopIteration):
+    # It waits for nothing that could suspend it, so that no event loop is needed. What else is raised comes from a
+    # convertor of the app's own, and no route answers then.
+    with suppress(Exception):
         router.app(scope, nothing, nothing).send(None)
     way: _Way | None = scope.pop(_TAKEN, None)
     return way
@@ -474,6 +475,13 @@ def _has_own(kind: type, method: str) -> bool:
     return module.partition(".")[0] in _KNOWN
 
 
+def _shown(app: object, name: str) -> Any:  # noqa: ANN401 Whatever an app keeps there.
+    """Return what an app has by that name; None where it has nothing, or cannot say so before it has started."""
+    with suppress(Exception):
+        return getattr(app, name, None)
+    return None
+
+
 def _are_routes(value: object) -> TypeGuard[Sequence[BaseRoute]]:
     if not isinstance(value, list | tuple):
         return False
@@ -483,7 +491,7 @@ def _are_routes(value: object) -> TypeGuard[Sequence[BaseRoute]]:
 
 def _name_of(thing: object) -> str:
     """Return what a person would call an app, a middleware or a route."""
-    named = thing if hasattr(thing, "__qualname__") else type(thing)
+    named = type(thing) if _shown(thing, "__qualname__") is None else thing
     return f"{named.__module__}.{getattr(named, '__qualname__', '')}"
 
 

@@ -1,6 +1,7 @@
 """`survey`: the routes of an app, what each asks, and what its owner should know of them."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -148,14 +149,23 @@ class _Surveyor:
 
     def _example(self, leaf: Leaf) -> str | None:
         """Return any path of a route; None if none can be made up."""
-        return None if leaf.unknown is Concern.UNKNOWN_ROUTE else next(self._paths[leaf].examples(self._fill), None)
+        if leaf.unknown is Concern.UNKNOWN_ROUTE:
+            return None
+        return next((path for path in self._paths[leaf].examples(self._fill) if self._is_taken(leaf, path)), None)
 
     def _examples_at(self, leaf: Leaf, entry: _Entry) -> list[str]:
         """Return paths of a route that an entry speaks of."""
         if leaf.unknown is Concern.UNKNOWN_ROUTE:
             return []
         paths = self._paths[leaf].examples_at(entry.path, self._fill, and_below=entry.rule.is_subtree)
-        return list(islice(paths, _EXAMPLES))
+        return list(islice((path for path in paths if self._is_taken(leaf, path)), _EXAMPLES))
+
+    def _is_taken(self, leaf: Leaf, path: str) -> bool:
+        """Tell whether a route can make something of a path: the convertors of the app's own may raise."""
+        with suppress(Exception):
+            leaf.asked(scope_of("GET", path, root_path=self._root, host=self._host_of(leaf)))
+            return True
+        return False
 
     def _host_of(self, leaf: Leaf) -> str:
         return next(leaf.host.examples(self._fill), "")
