@@ -384,6 +384,19 @@ async def test_an_outage_is_explained():
     assert explanation.refusal.status == 503
 
 
+async def test_a_store_that_does_not_close_is_explained():
+    """What a store raises when it is closed takes nothing from the answer."""
+
+    class Stuck(MemoryStore):
+        is_open = False
+
+        async def close(self):
+            raise OSError
+
+    guard = KeyGuard(app, store=Stuck())
+    assert (await explain(guard, asked(guard))).decision.reason is Reason.MISSING
+
+
 async def test_a_sign_in_that_fails_is_explained(keys):
     """What the app's own sign-in raises is named by its type alone."""
 

@@ -19,7 +19,7 @@ from starlette.types import Scope
 from keyguard.access import Access, nowhere
 from keyguard.address import client_address
 from keyguard.authenticator import Authenticator, Judged
-from keyguard.errors import ConfigurationError, StoreUnavailable
+from keyguard.errors import ConfigurationError
 from keyguard.extract import Extraction
 from keyguard.journal import Journal, loggable_path
 from keyguard.middleware import KeyGuard, answer_of
@@ -295,7 +295,7 @@ async def _judge(
     finally:
         await authenticator.close()
         if not was_open:  # One that could not be opened may hold a connection all the same.
-            with suppress(StoreUnavailable):
+            with suppress(Exception):  # Of the app's own store anything; the answer is there all the same.
                 await guard.store.close()
     return judged, troubles.heard
 
