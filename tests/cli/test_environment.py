@@ -8,6 +8,7 @@ import pytest
 
 from keyguard import Keyring
 from keyguard.cli._environment import VARIABLES, keyring_of
+from keyguard.cli._failures import Failed
 from keyguard.cli._invocation import Invocation, Options
 from keyguard.langflow import LANGFLOW_KEYS
 from keyguard.stores.sql import SQLStore
@@ -93,6 +94,8 @@ def test_urls_as_everybody_writes_them():
         url = url_of(f"{scheme}://u:p@host/x?sslmode=require")
         assert (url.drivername, dict(url.query)) == ("postgresql+asyncpg", {"ssl": "require"})
     assert dict(url_of("postgresql+asyncpg://u:p@host/x?ssl=require").query) == {"ssl": "require"}
+    with pytest.raises(Failed, match="channel_binding"):
+        url_of("postgresql://u:p@host/x?sslmode=require&channel_binding=require")
 
 
 def test_a_file_that_sqlite_is_told_of_by_uri(terminal, tmp_path):

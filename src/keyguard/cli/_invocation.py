@@ -124,8 +124,25 @@ class Invocation:
         return _as_libpq_means(url).set(drivername=_DRIVERS[url.drivername])
 
 
+_OF_LIBPQ_ALONE = {
+    "channel_binding",
+    "gssencmode",
+    "options",
+    "sslcert",
+    "sslkey",
+    "sslrootcert",
+    "target_session_attrs",
+}
+"""What URLs of PostgreSQL's often say, and SQLAlchemy cannot hand on to asyncpg."""
+
+
 def _as_libpq_means(url: URL) -> URL:
-    """Return a URL with what asyncpg calls otherwise: as everybody else writes it, it is ``?sslmode=require``."""
+    """Return a URL with what asyncpg calls otherwise: as everybody else writes it, it is ``?sslmode=require``.
+
+    Raises `Failed` if it says more than asyncpg can be told in a URL.
+    """
+    if beyond := _OF_LIBPQ_ALONE & url.query.keys():
+        raise Failed(f"asyncpg does not know what the URL says with {min(beyond)}: take that out, or name a --store")
     mode = url.query.get("sslmode")
     return url if mode is None else url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
 
