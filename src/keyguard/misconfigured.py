@@ -21,7 +21,7 @@ class Misconfigured:
 
     def __init__(self, mistake: Exception) -> None:
         self._mistake = mistake
-        self.sentence = f"KeyGuard cannot be set up: {mistake}"
+        self.sentence: str = f"KeyGuard cannot be set up: {mistake}"
         self._answerer = Answerer(Challenge(), None)
         logger.critical("%s", self.sentence)
 
