@@ -86,3 +86,10 @@ def test_a_guard_that_cannot_be_set_up_is_met():
     app = Starlette(routes=[Route("/flows", endpoint)])
     app.add_middleware(KeyGuard, store=None)
     assert [each for each, _ in guards_met(app, http_scope("/flows"))] == [None]
+
+
+def test_an_app_stands_in_its_scope():
+    """As in a request, a Starlette app stands in the scope as `app`, where an app's own sign-in may look for it."""
+    app = nested()
+    assert [seen["app"] for _, seen in guards_met(app, http_scope("/api/users"))] == [app]
+    assert ["app" in seen for _, seen in guards_met(around(), http_scope("/open/x"))] == [False]

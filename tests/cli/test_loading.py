@@ -32,8 +32,14 @@ class App:
 class Both:
     def __init__(self, scope, receive, send): ...
 
+class Lazy:
+    @property
+    def app(self):
+        raise ValueError("no settings yet")
+
 number = 7
 instance = App()
+lazy = Lazy()
 old = lambda scope: app
 native = dict.fromkeys
 """
@@ -104,6 +110,7 @@ FAILURES = [
     ("leaves:app", False, "the module leaves cannot be imported: SystemExit: 3"),
     ("wrong:app", False, "the module wrong cannot be imported: SyntaxError: invalid syntax (wrong.py, line 1)"),
     ("sound_app:nobody", False, "sound_app has no attribute nobody"),
+    ("sound_app:lazy.app", False, "sound_app:lazy.app cannot be looked at: ValueError: no settings yet"),
     ("sound_app:app.more", False, "sound_app has no attribute app.more"),
     (
         "sound_app:number",

@@ -65,6 +65,8 @@ def _attribute(found: object, path: str, target: str) -> Any:  # noqa: ANN401 Wh
             found = getattr(found, name)
         except AttributeError:
             raise Failed(f"{target.partition(':')[0]} has no attribute {path}") from None
+        except (Exception, SystemExit) as error:  # noqa: BLE001 A property, or a module's own __getattr__.
+            raise Failed(f"{target} cannot be looked at: {_said(error)}") from None
     return found
 
 
