@@ -38,8 +38,10 @@ class World:
 
 
 def rename(world):
-    """A key that is there gets the name."""
-    return (DONE, world.after("key.renamed", name="new name")) if world.key else (NOT_FOUND, world)
+    """A key that is there gets the name, which changes nothing if it has it."""
+    if world.key is None:
+        return NOT_FOUND, world
+    return DONE, world if world.key.name == "new name" else world.after("key.renamed", name="new name")
 
 
 def disable(world):

@@ -216,7 +216,7 @@ class KeyRegistry(KeyStore, AuditLog, Protocol):
         ...
 
     async def set_password(self, owner_id: str, password: str | None, *, events: Sequence[AuditEvent] = ()) -> None:
-        """Replace the owner's password verifier; None takes it away."""
+        """Replace the owner's password verifier; None takes it away. Nothing is changed if it is the same."""
         ...
 
     async def upgrade_password(self, owner_id: str, *, password: str, new_password: str) -> bool:
@@ -250,7 +250,7 @@ class KeyRegistry(KeyStore, AuditLog, Protocol):
         ...
 
     async def rename_key(self, key_id: str, name: str, *, events: Sequence[AuditEvent] = ()) -> None:
-        """Change a key's name."""
+        """Change a key's name; nothing is changed if it has that name."""
         ...
 
     async def set_key_disabled(self, key_id: str, at: datetime | None, *, events: Sequence[AuditEvent] = ()) -> bool:

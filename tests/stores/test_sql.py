@@ -794,8 +794,8 @@ async def test_a_detail_is_json(detail):
 async def test_no_event_gets_the_number_of_another(path):
     """The numbers of events go on growing when the newest events were deleted in SQL."""
     async with filled(path) as store:
-        for _ in range(2):
-            await store.rename_key("one", "renamed", events=[REVOKED])
+        for name in ("renamed", "renamed twice"):
+            await store.rename_key("one", name, events=[REVOKED])
         (newest, _) = await store.list_events()
         raw(path, "DELETE FROM keyguard_events")
         await store.rename_key("one", "renamed", events=[REVOKED])

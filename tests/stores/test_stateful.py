@@ -123,8 +123,8 @@ class StoreMachine(RuleBasedStateMachine):
         outcome = self.outcome(self.store.set_password(owner_id, password, events=[event]))
         assert outcome is (None if owner_id in self.owners else NotFound)
         if outcome is None:
+            self.note(*[event] * (self.passwords[owner_id] != password))
             self.passwords[owner_id] = password
-            self.note(event)
 
     @rule(owner_id=IDS, password=DIGESTS, new=DIGESTS)
     def upgrade_password(self, owner_id, password, new):
@@ -176,8 +176,8 @@ class StoreMachine(RuleBasedStateMachine):
         outcome = self.outcome(self.store.rename_key(key_id, name, events=[event]))
         assert outcome is (None if key_id in self.keys else NotFound)
         if outcome is None:
+            self.note(*[event] * (self.keys[key_id].name != name))
             self.keys[key_id] = replace(self.keys[key_id], name=name)
-            self.note(event)
 
     @rule(key_id=IDS, at=st.none() | TIMES)
     def set_key_disabled(self, key_id, at):

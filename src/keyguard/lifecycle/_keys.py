@@ -84,7 +84,10 @@ async def list_keys(
 async def rename(
     store: KeyRegistry, key_id: str, name: str, *, actor: Actor | None = None, clock: Clock = utc_now
 ) -> None:
-    """Give a key another name. Raises `NotFound`, and `ConfigurationError` if the name is no text."""
+    """Give a key another name; the one that it has changes nothing, and leaves no event.
+
+    Raises `NotFound`, and `ConfigurationError` if the name is no text.
+    """
     check_text("name", name)
     renamed = event(AuditKind.KEY_RENAMED, clock(), actor, key_id=key_id, name=name)
     await store.rename_key(key_id, name, events=[renamed])

@@ -25,7 +25,7 @@ async def set_password(
     actor: Actor | None = None,
     clock: Clock = utc_now,
 ) -> None:
-    """Set an owner's password, kept under Argon2id; None takes it away.
+    """Set an owner's password, kept under Argon2id; None takes it away, and leaves no event where there is none.
 
     Raises:
         ConfigurationError: if the password is empty.

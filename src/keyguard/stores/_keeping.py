@@ -69,8 +69,9 @@ class OwnersInMemory(NotesInMemory):
         owner = self._owner(owner_id)
         check_storable([password])
         check_events(events)
-        self._passwords[owner.id] = password
-        self._note(events)
+        if password != self._passwords[owner.id]:
+            self._passwords[owner.id] = password
+            self._note(events)
 
     async def upgrade_password(self, owner_id: str, *, password: str, new_password: str) -> bool:
         """Replace the owner's password verifier, if it still is `password`; tell whether that was done."""

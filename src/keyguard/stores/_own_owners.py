@@ -51,8 +51,8 @@ class OwnOwners:
         )
 
     def setting_password(self, owner_id: str, password: str | None) -> Change[bool]:
-        """Return what replaces an owner's password verifier."""
-        return self._updating(owner_id, password=password)
+        """Return what replaces an owner's password verifier, and tells whether it was another one."""
+        return self._updating(owner_id, self._there().c.password.is_distinct_from(password), password=password)
 
     def upgrading_password(self, owner_id: str, *, password: str, new_password: str) -> Change[bool]:
         """Return what replaces an owner's password verifier, if it still is `password`, and tells whether it was."""

@@ -148,11 +148,12 @@ class MemoryStore(OwnersInMemory, CountsInMemory):
 
     async def rename_key(self, key_id: str, name: str, *, events: Sequence[AuditEvent] = ()) -> None:
         """Change a key's name."""
-        renamed = replace(self._key(key_id), name=name)
+        record = self._key(key_id)
         check_storable([name])
         check_events(events)
-        self._keys[key_id] = renamed
-        self._note(events)
+        if name != record.name:
+            self._keys[key_id] = replace(record, name=name)
+            self._note(events)
 
     async def set_key_disabled(self, key_id: str, at: datetime | None, *, events: Sequence[AuditEvent] = ()) -> bool:
         """Disable a key as of `at`, or enable it with None; tell whether this call did it."""

@@ -70,6 +70,7 @@ class AuditContract(RegistrySuite):
             calls: list[tuple[Callable[[Sequence[AuditEvent]], Awaitable[object]], bool]] = [
                 (lambda events: store.add_key(key, events=events), True),
                 (lambda events: store.rename_key("one", "another", events=events), True),
+                (lambda events: store.rename_key("one", "another", events=events), False),
                 (lambda events: store.set_key_disabled("one", None, events=events), False),
                 (lambda events: store.set_key_disabled("one", NOON, events=events), True),
                 (lambda events: store.set_key_disabled("one", NOON + _TICK, events=events), False),
@@ -101,6 +102,7 @@ class AuditContract(RegistrySuite):
                 (lambda events: store.set_owner_superuser(ada.id, superuser=True, events=events), True),
                 (lambda events: store.set_password(ada.id, "$argon2id$1", events=events), True),
                 (lambda events: store.set_password(ada.id, None, events=events), True),
+                (lambda events: store.set_password(ada.id, None, events=events), False),
             ]
             with suppress(NotSupported):
                 await _writes(store, calls, make_event(AuditKind.OWNER_ADDED, owner_id=ada.id), ada)
@@ -171,9 +173,9 @@ class AuditContract(RegistrySuite):
                     await store.purge_keys(NOON, limit=1, event=events[1])
                 assert await store.list_events() == []
                 assert {key.id: key for key in await store.list_keys()} == {"one": key, "ended": ended}
-            for text in UNSTORABLE:
+            for number, text in enumerate(UNSTORABLE):
                 event = make_event(AuditKind.KEY_RENAMED, "one", detail={"name": text, text: [text]})
-                await store.rename_key("one", "name", events=[event])
+                await store.rename_key("one", f"name {number}", events=[event])
                 (stored,) = await store.list_events(limit=1)
                 assert stored == replace(event, owner_id=ada.id, id=stored.id)
 
