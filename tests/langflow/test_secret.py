@@ -82,6 +82,7 @@ def test_what_cannot_be_langflows_secret(secret):
         "gAAAAAü",
         "",
     ],
+    ids=["of another secret", "cut off", "no text", "its beginning", "no ASCII", "empty"],
 )
 def test_what_does_not_open(token):
     """What none of the keys authenticates is nothing, and so is what holds no text."""
