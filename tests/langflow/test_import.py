@@ -241,9 +241,9 @@ async def test_keys_that_are_taken(db, ada, take, store, clock, stored, key_hash
         ("", "no hash", {Note.EMPTY}),
         ("", hash_of(""), {Note.EMPTY}),
         (seal("", LONG_SECRET), None, {Note.DECRYPTED_KEY, Note.EMPTY}),
-        (seal(KEY, SHORT_SECRET), None, {Note.UNDECRYPTABLE}),
+        pytest.param(seal(KEY, SHORT_SECRET), None, {Note.UNDECRYPTABLE}, id="another secret"),
         (seal(KEY, SHORT_SECRET), hash_of(KEY).upper(), {Note.UNDECRYPTABLE}),
-        (seal(KEY, LONG_SECRET)[:-2], None, {Note.UNDECRYPTABLE}),
+        pytest.param(seal(KEY, LONG_SECRET)[:-2], None, {Note.UNDECRYPTABLE}, id="cut off"),
         ("gAAAAA", hash_of("gAAAAA"), {Note.UNDECRYPTABLE}),
         (KEY[:-1], None, {Note.UNKNOWN_FORM}),
         (f"{KEY}x", hash_of(f"{KEY}x"), {Note.UNKNOWN_FORM}),
@@ -441,18 +441,17 @@ async def test_variables_that_are_taken(db, ada, take, store, vault, stored, kin
 @pytest.mark.parametrize(
     ("name", "stored", "notes"),
     [
-        ("TOKEN", seal("a value", SHORT_SECRET), {Note.UNDECRYPTABLE}),
-        ("TOKEN", seal("a value", LONG_SECRET)[:-8], {Note.UNDECRYPTABLE}),
-        ("TOKEN", "gAAAAA", {Note.UNDECRYPTABLE}),
+        pytest.param("TOKEN", seal("a value", SHORT_SECRET), {Note.UNDECRYPTABLE}, id="another secret"),
+        pytest.param("TOKEN", seal("a value", LONG_SECRET)[:-8], {Note.UNDECRYPTABLE}, id="cut off"),
+        pytest.param("TOKEN", "gAAAAA", {Note.UNDECRYPTABLE}, id="nothing but the beginning"),
         ("TOKEN", seal("", LONG_SECRET), {Note.DECRYPTED_VALUE, Note.EMPTY}),
         ("TOKEN", "", {Note.EMPTY}),
         ("TOKEN", None, {Note.EMPTY}),
         ("__disabled_models__", "[]", {Note.PLAIN_VALUE, Note.LANGFLOW_SETTING}),
         ("", "a value", {Note.PLAIN_VALUE, Note.UNREADABLE}),
         ("T" * 256, "a value", {Note.PLAIN_VALUE, Note.TOO_LONG}),
-        ("TOKEN", "ü" * 32_769, {Note.PLAIN_VALUE, Note.TOO_LONG}),
+        pytest.param("TOKEN", "ü" * 32_769, {Note.PLAIN_VALUE, Note.TOO_LONG}, id="too long"),
     ],
-    ids=str,
 )
 async def test_variables_that_are_left_out(db, ada, take, store, name, stored, notes):
     """What has no value, or cannot be opened, and what is Langflow's own, is left out."""
@@ -561,6 +560,16 @@ async def test_the_events(db, take, store):
     await take(actor="cli:root")
     events = (await store.list_events())[::-1]
     assert {(event.at, event.actor, event.detail["from"]) for event in events} == {(NOON, "cli:root", "langflow")}
+    owners = {event.owner_id: event.detail for event in events if event.kind is AuditKind.OWNER_IMPORTED}
+    flags = {"is_active": True, "is_superuser": True, "has_password": True}
+    assert owners[str(ada)] == {"from": "langflow", "name": "ada"} | flags
+    assert owners[str(bob)] == {"from": "langflow", "name": "bob"} | flags | {"is_active": False, "is_superuser": False}
+    for key in await store.list_keys():
+        (event,) = await store.list_events(key_id=key.id)
+        assert event.detail["name"] == key.name
+        assert event.detail["scopes"] == ["*"]
+        assert (event.detail["expires_at"] is None) == (key.expires_at is None)
+        assert (event.detail["disabled_at"] is None) == (key.disabled_at is None)
     assert [(event.kind, event.owner_id, event.detail["name"]) for event in events if event.key_id is None] == [
         (AuditKind.OWNER_IMPORTED, str(ada), "ada"),
         (AuditKind.OWNER_IMPORTED, str(bob), "bob"),

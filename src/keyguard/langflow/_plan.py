@@ -15,6 +15,7 @@ from keyguard.langflow._secret import LangflowSecret
 from keyguard.langflow._source import read
 from keyguard.langflow._taking import Taking
 from keyguard.lifecycle._arguments import Actor, actor_of
+from keyguard.lifecycle._audit import born
 from keyguard.model import AuditEvent, AuditKind, Credential
 from keyguard.ports import Clock, ImportStore
 from keyguard.vault import Vault
@@ -106,12 +107,17 @@ async def _sealed(vault: Vault, owner_id: str, variable: JudgedVariable, now: da
 def _events(taking: Taking, now: datetime, actor: str) -> Iterator[AuditEvent]:
     origin = {"from": "langflow"}
     for new in taking.owners:
-        detail = origin | {"name": new.owner.name}
+        detail: dict[str, object] = {
+            **origin,
+            "name": new.owner.name,
+            "is_active": new.owner.is_active,
+            "is_superuser": new.owner.is_superuser,
+            "has_password": new.password is not None,
+        }
         yield AuditEvent(at=now, kind=AuditKind.OWNER_IMPORTED, actor=actor, owner_id=new.owner.id, detail=detail)
     for key in taking.keys:
-        yield AuditEvent(
-            at=now, kind=AuditKind.KEY_IMPORTED, actor=actor, key_id=key.id, owner_id=key.owner_id, detail=origin
-        )
+        taken = born(AuditKind.KEY_IMPORTED, key, actor)
+        yield replace(taken, at=now, owner_id=key.owner_id, detail={**origin, **taken.detail})
     for owner_id, variable in taking.variables:
-        detail = origin | {"name": variable.row.name}
+        detail = {**origin, "name": variable.row.name}
         yield AuditEvent(at=now, kind=AuditKind.CREDENTIAL_IMPORTED, actor=actor, owner_id=owner_id, detail=detail)
