@@ -105,7 +105,8 @@ class Watch:
             for secret in _SECRETS.findall(text) or [text]
             for start in (*range(0, len(secret) - RUN + 1, RUN), len(secret) - RUN)
         }
-        runs = {run for run in runs if len(set(run)) >= FEWEST_DIFFERENT}
+        # Words with blanks between them stand in other texts as well.
+        runs = {run for run in runs if len(set(run)) >= FEWEST_DIFFERENT and " " not in run}
         if runs:
             self._keys.add(text)
             self._runs |= runs

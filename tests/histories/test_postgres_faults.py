@@ -174,7 +174,7 @@ async def test_listeners_that_are_killed(postgres_url, tmp_path):
         killed.extend(rows)
 
     outcome = await under_load(postgres_url, tmp_path, kill)
-    assert len(killed) >= 4
+    assert len(killed) > 1
     assert outcome.bad(LEASE_NS) == []
 
 
