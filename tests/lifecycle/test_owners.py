@@ -39,12 +39,13 @@ async def test_names_and_ids_are_unique(store, name, owner_id):
     ("arguments", "sentence"),
     [
         ({"name": ""}, "an owner needs a name"),
+        ({"name": "ada", "id": ""}, "an owner needs an id"),
         ({"name": None}, "name is a text; not NoneType"),
         ({"name": 7}, "name is a text; not int"),
         ({"name": "ada", "id": 7}, "id is a text; not int"),
         ({"name": "ada", "password": ""}, "a password has one character at least"),
     ],
-    ids=["empty name", "no name", "number for a name", "number for an id", "password"],
+    ids=["empty name", "empty id", "no name", "number for a name", "number for an id", "password"],
 )
 async def test_an_owner_has_a_name_and_no_empty_password(store, arguments, sentence):
     """Name and id are texts, and neither the name nor a password may be empty; there is no owner then."""

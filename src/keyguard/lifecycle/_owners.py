@@ -28,7 +28,7 @@ async def add_owner(
     """Add an owner; without an `id` it gets a random UUID.
 
     Raises:
-        ConfigurationError: if the name or the id is no text, or the name or the password is empty.
+        ConfigurationError: if the name or the id is no text, or the name, the id or the password is empty.
         Conflict: if the id or the name is taken.
         NotSupported: if owners live in the app's own table.
         Overloaded: if a password is given and too many slow hashes wait.
@@ -38,6 +38,8 @@ async def add_owner(
         raise ConfigurationError("an owner needs a name")
     owner_id = id if id is not None else str(uuid.UUID(bytes=entropy(16), version=4))
     check_text("id", owner_id)
+    if not owner_id:
+        raise ConfigurationError("an owner needs an id that is not empty")
     owner = Owner(id=owner_id, name=name, is_superuser=is_superuser)
     verifier = None if password is None else await hash_password(password)
     now = clock()
