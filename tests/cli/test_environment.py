@@ -46,6 +46,7 @@ def test_a_setting_that_cannot_be_right(ada, tmp_path):
         ({"KEYGUARD_PEPPERS_FILE": "nowhere"}, "No such file"),
         ({"KEYGUARD_PEPPERS_FILE": "latin"}, "not UTF-8"),
         ({"KEYGUARD_PEPPERS": "short-pepper"}, "at least 16 bytes"),
+        ({"KEYGUARD_PEPPERS": f"{ONE}\udce9"}, "KEYGUARD_PEPPERS is not UTF-8"),
         ({"KEYGUARD_MAX_LIFETIME": "long"}, "KEYGUARD_MAX_LIFETIME: a duration is"),
         ({"KEYGUARD_FORMATS": "openai"}, "KEYGUARD_FORMATS knows"),
         ({"KEYGUARD_PREFIX": "No!"}, "a key prefix is"),

@@ -107,6 +107,62 @@ def test_what_cannot_be_printed_is_said():
     )
 
 
+@pytest.mark.skipif(not FULL.exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("arguments", [["--help"], ["key"], ["--version"]])
+def test_help_that_cannot_be_printed(arguments):
+    """What is no command's own output ends with 74 and a sentence, too."""
+    with FULL.open("w") as full:
+        ran = subprocess.run([*KEYGUARD, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ran.returncode, ran.stderr.splitlines()) == (
+        74,
+        ["keyguard: standard output cannot be written: No space left on device."],
+    )
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["2>&-", pytest.param("2>/dev/full", marks=pytest.mark.skipif(not FULL.exists(), reason="only Linux has it"))],
+)
+def test_standard_output_holds_the_key_alone_where_nothing_else_can_be_said(where):
+    """Without a standard error, or with a full one, a key is issued all the same, and nothing else stands beside it."""
+    ran = subprocess.run(
+        ["sh", "-c", f'exec "$@" {where}', "sh", *KEYGUARD, "key", "issue", "ada"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    WATCH.key(ran.stdout.strip())
+    assert (ran.returncode, ran.stdout.count("\n"), ran.stdout[:3]) == (0, 1, "kg_")
+
+
+def test_a_locale_without_all_characters(ada):
+    """A name that the terminal's encoding lacks is shown with escapes."""
+    ada("owner", "add", "Köln")
+    ran = run("owner", "list", env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert (ran.returncode, r"K\xf6ln" in ran.stdout, ran.stderr) == (0, True, "")
+
+
+@pytest.mark.parametrize("mode", ["strict", "surrogateescape"])
+def test_a_password_that_is_no_text(mode):
+    """Bytes that are not UTF-8 are refused in one sentence, however much Python lets pass."""
+    ran = subprocess.run(
+        [*KEYGUARD, "owner", "passwd", "ada"],
+        input=b"hunter2\xff\n",
+        capture_output=True,
+        check=False,
+        env=os.environ | {"PYTHONIOENCODING": f"utf-8:{mode}"},
+    )
+    sentence = b"keyguard: Password is a text, and what was read is none in UTF-8. Nothing was done.\n"
+    assert (ran.returncode, ran.stdout, ran.stderr) == (2, b"", sentence)
+
+
+def test_a_password_from_nowhere():
+    """With standard input closed there is no password."""
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", *KEYGUARD, "owner", "passwd", "ada"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ran.returncode, "there was none" in ran.stderr) == (2, True)
+
+
 def test_a_reader_who_goes_away_is_no_failure():
     """`keyguard owner list | head -0` ends quietly."""
     reading, writing = os.pipe()

@@ -18,8 +18,9 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, Concatenate, NoReturn, ParamSpec
 
 import typer
@@ -28,7 +29,7 @@ from typer.core import TyperGroup
 from keyguard import __version__
 from keyguard.cli._failures import ExitCode, Failed, NotPrinted, failure_of, masked
 from keyguard.cli._invocation import Invocation, Options
-from keyguard.cli._output import printable
+from keyguard.cli._output import drop, printable, say, write
 from keyguard.errors import KeyguardError
 
 __all__ = ["app", "command", "group", "run"]
@@ -72,13 +73,17 @@ class Root(TyperGroup):
     ) -> NoReturn:
         """Run the command that `args` name, which are those of the process unless given."""
         arguments = list(sys.argv[1:] if args is None else args)
+        if sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison]  # Closed, it is None.
+            # Python would print to standard output what is to be said there, and give its number to a database's file.
+            sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 It stays open to the end.
         try:
             _refuse_whole_keys(arguments)
             options["standalone_mode"] = False
             code = super().main(args=arguments, **options)
         except NotPrinted as failure:
-            _drop_output()
-            code = ExitCode.DONE if failure.reader_is_gone else _say(failure)
+            code = _not_printed(failure)
+        except OSError as error:  # Of `--help`, which Typer prints: all that a command raises has become a `Failed`.
+            code = _not_printed(NotPrinted(error))
         except Failed as failure:
             code = _say(failure)
         except _UsageError as error:
@@ -108,15 +113,15 @@ def _without(arguments: Sequence[str], message: str) -> str:
     return message.replace("Value error, ", "")  # What Typer's own library puts before some sentences.
 
 
-def _drop_output() -> None:
-    """Let what is left to write go nowhere: Python would try again at its end, and complain."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _not_printed(failure: NotPrinted) -> ExitCode:
+    """Say so, unless nobody reads any more, and return the exit code."""
+    drop(sys.stdout)
+    return ExitCode.DONE if failure.reader_is_gone else _say(failure)
 
 
 def _say(failure: Failed) -> ExitCode:
     """Say why a command has failed, and return its exit code."""
-    print(f"keyguard: {_ended(printable(masked(failure.sentence)))}", file=sys.stderr, flush=True)  # noqa: T201
+    say(f"keyguard: {_ended(failure.sentence)}")
     return failure.code
 
 
@@ -233,7 +238,7 @@ def _log_shown(*, verbose: bool) -> Generator[None]:
 
 def _show_help(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        print(context.get_help())  # noqa: T201
+        write(context.get_help())
 
 
 app = typer.Typer(
@@ -257,7 +262,7 @@ def _(
     version: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False,
 ) -> None:
     if version:
-        print(f"keyguard {__version__}")  # noqa: T201
+        write(f"keyguard {__version__}")
         raise typer.Exit
     context.obj = Options(database=database, store=store, as_json=as_json, verbose=verbose)
     _show_help(context)

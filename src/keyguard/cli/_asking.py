@@ -36,13 +36,23 @@ def read_secret(what: str, *, twice: bool = False) -> str:
 
     `what` names it, such as ``Password``. With `twice` it is typed a second time, where it is typed.
 
-    Raises `Failed` if it is empty, or if the second time is not the first.
+    Raises `Failed` if it is empty or no text, or if the second time is not the first.
     """
-    with _interruptible():
-        secret = _typed(what, twice=twice) if _is_terminal() else sys.stdin.read().removesuffix("\n").removesuffix("\r")
+    try:
+        with _interruptible():
+            secret = _typed(what, twice=twice) if _is_terminal() else _piped()
+        secret.encode()  # In some locales Python reads each byte that is no text as half of a surrogate pair.
+    except UnicodeError:
+        raise Failed(f"{what} is a text, and what was read is none in UTF-8. Nothing was done.") from None
     if not secret:
         raise Failed(f"{what} is read from standard input, and there was none. Nothing was done.")
     return secret
+
+
+def _piped() -> str:
+    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]  # Closed, it is None.
+        return ""
+    return sys.stdin.read().removesuffix("\n").removesuffix("\r")
 
 
 def _typed(what: str, *, twice: bool) -> str:

@@ -46,8 +46,12 @@ def _peppers(environ: Mapping[str, str]) -> list[str]:
     here, file = environ.get("KEYGUARD_PEPPERS", ""), environ.get("KEYGUARD_PEPPERS_FILE", "")
     if here and file:
         raise Failed("KEYGUARD_PEPPERS and KEYGUARD_PEPPERS_FILE are both set: which of them holds the peppers?")
-    if not file:
-        return here.split()
+    try:
+        if not file:
+            here.encode()
+            return here.split()
+    except UnicodeEncodeError:  # What is no text in the environment becomes halves of surrogate pairs.
+        raise Failed("KEYGUARD_PEPPERS is not UTF-8") from None
     try:
         return [line for line in Path(file).read_text("utf-8").splitlines() if line]
     except (OSError, UnicodeDecodeError) as error:

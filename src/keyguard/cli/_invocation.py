@@ -34,8 +34,8 @@ class Options:
     def over(self, others: "Options") -> "Options":
         """Return these options, and of `others` what these do not say."""
         return Options(
-            database=self.database or others.database,
-            store=self.store or others.store,
+            database=others.database if self.database is None else self.database,
+            store=others.store if self.store is None else self.store,
             as_json=self.as_json or others.as_json,
             verbose=self.verbose or others.verbose,
         )
@@ -73,9 +73,12 @@ class Invocation:
 
         Raises `Failed` if they name none, and if its file is not there, unless it is to be a `new` one.
         """
-        named = self.options.store or (None if self.options.database else os.environ.get("KEYGUARD_STORE"))
-        if named:
-            return _apps_store(named, database=self.options.database)
+        # An empty option is not one that is left out: who says `--database "$TYPO"` does not mean the environment's.
+        database, named = self.options.database, self.options.store
+        if named is None and database is None:
+            named = os.environ.get("KEYGUARD_STORE") or None
+        if named is not None:
+            return _apps_store(named, database=database)
         url = self._url()
         if url.get_backend_name() == "sqlite":
             _check_file(url, new=new)
@@ -110,7 +113,8 @@ class Invocation:
         return _asking.read_secret(what, twice=twice)
 
     def _url(self) -> URL:
-        text = self.options.database or os.environ.get("KEYGUARD_DATABASE_URL")
+        given = self.options.database
+        text = os.environ.get("KEYGUARD_DATABASE_URL") if given is None else given
         if not text:
             raise Failed(
                 "which database? Say --database URL or set KEYGUARD_DATABASE_URL, for instance to sqlite:///keys.db"

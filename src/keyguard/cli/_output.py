@@ -5,13 +5,15 @@ from the database is shown as it is but for control characters, which a terminal
 """
 
 import json
+import os
 import shutil
 import sys
 import textwrap
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from io import StringIO
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -19,7 +21,7 @@ from rich.text import Text
 
 from keyguard.cli._failures import NotPrinted, masked
 
-__all__ = ["Output", "instant", "is_closed", "printable"]
+__all__ = ["Output", "drop", "instant", "is_closed", "printable", "say", "write"]
 
 _WIDTH = 80
 """Of what is no terminal, and so has no width: the same as that of the narrowest common one."""
@@ -44,7 +46,7 @@ class Output:
 
     def json(self, document: object) -> None:
         """Print the one JSON document of a command. Times are ISO 8601, what JSON does not know is a text."""
-        _write(json.dumps(document, indent=2, default=_plain))
+        write(json.dumps(document, indent=2, default=_plain))
 
     def table(self, head: Sequence[str], rows: Iterable[Sequence[object]], *, whole: Collection[str] = ()) -> None:
         """Print a table. Cells that are too wide go on below, but for those of the columns that are to stay `whole`."""
@@ -70,25 +72,39 @@ class Output:
         wrapped = textwrap.wrap(
             printable(more), self._width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
         )
-        _write("\n".join([printable(line), *wrapped]))
+        write("\n".join([printable(line), *wrapped]))
 
     def line(self, sentence: str) -> None:
         """Print a line of what was asked for."""
-        _write(printable(sentence))
+        write(printable(sentence))
 
     def secret(self, text: str) -> None:
         """Print a secret, as it is and alone on its line."""
-        _write(text)
+        write(text)
 
     def note(self, sentence: str, *, end: str = "\n") -> None:
         """Say something beside, on standard error."""
-        print(printable(masked(sentence)), end=end, file=sys.stderr, flush=True)  # noqa: T201
+        say(sentence, end=end)
 
     def _print(self, table: Table) -> None:
         # Rich itself looks for NO_COLOR, and for terminals that are too simple for bold letters.
         text = StringIO()
         Console(file=text, force_terminal=self._is_terminal, width=self._width).print(table)
-        _write("\n".join(line.rstrip() for line in text.getvalue().splitlines()))
+        write("\n".join(line.rstrip() for line in text.getvalue().splitlines()))
+
+
+def say(sentence: str, *, end: str = "\n") -> None:
+    """Say something on standard error; that this cannot be written is no failure of what was asked for."""
+    try:
+        print(printable(masked(sentence)), end=end, file=sys.stderr, flush=True)  # noqa: T201
+    except OSError:
+        drop(sys.stderr)
+
+
+def drop(stream: TextIO) -> None:
+    """Let what is left to write go nowhere: Python would try again at its end, and complain."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def is_closed() -> bool:
@@ -96,7 +112,10 @@ def is_closed() -> bool:
     return sys.stdout is None  # pyright: ignore[reportUnnecessaryComparison]  # That is what Python makes of it.
 
 
-def _write(text: str) -> None:
+def write(text: str) -> None:
+    """Write a text to standard output. Raises `NotPrinted` if it takes nothing any more."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    text = text.encode(encoding, "backslashreplace").decode(encoding)  # A name can have what a locale has not.
     try:
         print(text, flush=True)  # noqa: T201
     except OSError as error:

@@ -23,7 +23,7 @@ def duration(text: str) -> timedelta:
         if text and match is not None:
             return timedelta(**{name: int(number) for name, number in match.groupdict(default="0").items()})
     except OverflowError:
-        pass
+        raise typer.BadParameter("a duration of more days than are reckoned with") from None
     raise typer.BadParameter("a duration is a number and a unit, w, d, h, m or s: 15m, 24h, 90d, 1d12h")
 
 
@@ -34,7 +34,10 @@ def time(text: str) -> datetime:
     except ValueError:
         raise typer.BadParameter("a time is written as ISO 8601: 2027-01-31, or 2027-01-31T18:00:00Z") from None
     if at.utcoffset() is not None:
-        return at.astimezone(UTC)
+        try:
+            return at.astimezone(UTC)
+        except OverflowError:
+            raise typer.BadParameter("in UTC that time is before the year 1, or after the year 9999") from None
     if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
         return at.replace(tzinfo=UTC)
     raise typer.BadParameter("a time names its zone: 2027-01-31T18:00:00Z, or 2027-01-31T18:00:00+01:00")
@@ -44,7 +47,7 @@ def json_object(text: str) -> dict[str, Any]:
     """Read a JSON object."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # The second is of what is nested too deeply.
         value = None
     if not isinstance(value, dict):
         raise typer.BadParameter("""a JSON object is wanted, such as '{"team": "data"}'""")
