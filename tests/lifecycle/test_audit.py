@@ -283,6 +283,9 @@ async def test_events_are_read_page_by_page(store):
         ({"kinds": ["key.issued"]}, "each of kinds is of type AuditKind; not str"),
         ({"since": datetime(2026, 3, 1)}, "since is an aware datetime"),  # noqa: DTZ001 The mistake.
         ({"since": "2026-03-01"}, "since is an aware datetime"),
+        ({"key": 5}, "key is a text; not int"),
+        ({"owner": 5}, "owner is a text; not int"),
+        ({"before": "x"}, "before is of type int; not str"),
     ],
 )
 async def test_mistakes_in_what_is_asked_for(store, mistake, sentence):

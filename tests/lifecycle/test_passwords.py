@@ -191,6 +191,17 @@ async def test_a_verifier_that_cannot_be_replaced_now(store, caplog):
     assert caplog.messages == ["a password's verifier could not be replaced: the database is read-only"]
 
 
+async def test_an_owner_who_is_deleted_meanwhile(store):
+    """Who is deleted while the password is verified, and has no verifier to be replaced, is not let in."""
+    await brought(store, BCRYPT)
+
+    async def gone(owner_id, **verifiers):
+        raise NotFound("there is no owner with that id")
+
+    store.upgrade_password = gone
+    assert await lifecycle.verify_password(store, "ada", "langflow") is None
+
+
 async def failing(owner_id, **verifiers):
     raise StoreUnavailable("the database is read-only")
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from keyguard.lifecycle._arguments import Actor, actor_of, check_count, check_is, id_of, in_utc
+from keyguard.lifecycle._arguments import Actor, actor_of, check_count, check_is, check_text, id_of, in_utc
 from keyguard.model import AuditEvent, AuditKind, KeyRecord, Owner
 from keyguard.ports import AuditLog
 
@@ -74,6 +74,11 @@ async def events(
     Raises:
         ConfigurationError: if an argument is not as above.
     """
+    for what, value in {"key": key, "owner": owner}.items():
+        if value is not None and not isinstance(value, KeyRecord | Owner):
+            check_text(what, value)
+    if before is not None and not isinstance(before, AuditEvent):
+        check_is("before", int, before)
     chosen = None if kinds is None else frozenset(kinds)
     for kind in chosen or ():
         check_is("each of kinds", AuditKind, kind)

@@ -4,7 +4,7 @@ import secrets
 from functools import cache
 
 from keyguard.clock import utc_now
-from keyguard.errors import ConfigurationError, StoreUnavailable
+from keyguard.errors import ConfigurationError, NotFound, StoreUnavailable
 from keyguard.hashing import SLOW_HASHING, Passwords
 from keyguard.journal import logger
 from keyguard.lifecycle._arguments import Actor, bytes_of, id_of
@@ -58,6 +58,8 @@ async def verify_password(store: KeyRegistry, name: str, password: str) -> Owner
     if new is not None:
         try:
             await store.upgrade_password(owner.id, password=verifier, new_password=new)
+        except NotFound:  # Somebody has deleted the owner in the meantime.
+            return None
         except StoreUnavailable as problem:  # The password is right: the next sign-in may do it.
             logger.warning("a password's verifier could not be replaced: %s", problem)
     return owner
