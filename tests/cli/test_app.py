@@ -19,6 +19,12 @@ WRONG = {
     "no database": (["migrate", "--database", ""], 2, "KEYGUARD_DATABASE_URL"),
     "an empty option": (["--database", "", "init"], 2, "which database?"),
     "an empty store": (["init", "--store", ""], 2, "module:attribute"),
+    "a page before the first": (["audit", "--before", "-99999999999999999999"], 2, "greater than or equal to 1"),
+    "what asyncpg cannot be told": (
+        ["init", "--database", "postgresql://u:hunter2@127.0.0.1:1/x?connect_timeout=3"],
+        2,
+        "asyncpg does not know what the URL says with connect_timeout",
+    ),
     "too long a duration": (["key", "issue", "ada", "--lifetime", "999999999w"], 2, "more days than"),
     "a time before all others": (["key", "issue", "ada", "--expires", "0001-01-01T00:00+01:00"], 2, "the year 1"),
     "too deep an object": (["key", "issue", "ada", "--metadata", '{"hunter2":' * 9999], 2, "a JSON object"),

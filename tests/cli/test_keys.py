@@ -147,8 +147,8 @@ def test_a_use_from_nowhere(ada, key):
 
 
 def test_a_key_goes_by_the_beginning_of_its_id(ada, key):
-    """An id will do, or prefix and id, or their beginning, with the dots of a hint or without."""
-    for text in (key, f"kg_{key}", f"kg_{key[:4]}…", f"kg_{key[:4]}...", f"kg_{key[:7]}"):
+    """An id will do, or prefix and id, or their beginning, with the dots of a hint, or all before the secret."""
+    for text in (key, f"kg_{key}", f"kg_{key}_…", f"kg_{key[:4]}…", f"kg_{key[:4]}...", f"kg_{key[:7]}"):
         assert shown(ada, text)["id"] == key
 
 

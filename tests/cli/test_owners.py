@@ -57,10 +57,13 @@ def test_superuser_rights_are_given_and_taken(ada):
 
 
 def test_a_password_comes_from_standard_input(ada):
-    """`passwd` takes what it reads but for the line's end; `--remove` takes the password away."""
+    """`passwd` takes what it reads but for the line's end; `--remove` asks, and takes the password away."""
     assert ada("owner", "passwd", "ada", stdin="correct horse\r\n").out == "ada has a new password.\n"
     assert ada.app(lambda store: lifecycle.verify_password(store, "ada", "correct horse"))
-    assert ada("owner", "passwd", "ada", "--remove").out == "ada has no password now.\n"
+    ran = ada("owner", "passwd", "ada", "--remove")
+    assert (ran.code, "Take away the password of ada?" in ran.err) == (2, True)
+    assert ada.app(lambda store: lifecycle.verify_password(store, "ada", "correct horse"))
+    assert ada("owner", "passwd", "ada", "--remove", "--yes").out == "ada has no password now.\n"
     assert not ada.app(lambda store: lifecycle.verify_password(store, "ada", "correct horse"))
 
 

@@ -44,6 +44,15 @@ def test_a_value_is_never_an_argument(vault):
     assert vault("vault", "list").err == "There is no such credential.\n"
 
 
+def test_a_credential_is_not_replaced_unasked(vault):
+    """`put` asks before it takes the place of another value, which nothing brings back."""
+    vault("vault", "put", "ada", "A", stdin="one")
+    ran = vault("vault", "put", "ada", "A", stdin="two")
+    assert (ran.code, "Replace A of ada?" in ran.err, value(vault, "A", SECRET_KEY)) == (2, True, "one")
+    assert vault("vault", "put", "ada", "A", "--yes", stdin="two").code == 0
+    assert value(vault, "A", SECRET_KEY) == "two"
+
+
 def test_a_credential_is_removed(vault):
     """`remove` asks first, and says if there is none."""
     vault("vault", "put", "ada", "A", stdin="x")

@@ -37,7 +37,9 @@ async def audit(
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="So many at most.")] = 50,
-    before: Annotated[int | None, typer.Option(metavar="NUMBER", help="Those before this one: the next page.")] = None,
+    before: Annotated[
+        int | None, typer.Option(min=1, metavar="NUMBER", help="Those before this one: the next page.")
+    ] = None,
 ) -> None:
     """Show who changed what, and when, the latest change first."""
     async with invocation.opened() as store:

@@ -125,19 +125,12 @@ class Invocation:
             raise Failed("that is no URL of a database; one looks like sqlite:///keys.db or postgresql://…") from None
         if url.drivername not in _DRIVERS:
             return url
-        return _as_libpq_means(url).set(drivername=_DRIVERS[url.drivername])
+        known = url if url.drivername == "sqlite" else _as_libpq_means(url)
+        return known.set(drivername=_DRIVERS[url.drivername])
 
 
-_OF_LIBPQ_ALONE = {
-    "channel_binding",
-    "gssencmode",
-    "options",
-    "sslcert",
-    "sslkey",
-    "sslrootcert",
-    "target_session_attrs",
-}
-"""What URLs of PostgreSQL's often say, and SQLAlchemy cannot hand on to asyncpg."""
+_OF_ASYNCPG = {"gsslib", "host", "krbsrvname", "passfile", "port", "prepared_statement_cache_size", "ssl", "sslmode"}
+"""What URLs of PostgreSQL's may say besides, and SQLAlchemy can hand on to asyncpg."""
 
 
 def _as_libpq_means(url: URL) -> URL:
@@ -145,7 +138,7 @@ def _as_libpq_means(url: URL) -> URL:
 
     Raises `Failed` if it says more than asyncpg can be told in a URL.
     """
-    if beyond := _OF_LIBPQ_ALONE & url.query.keys():
+    if beyond := url.query.keys() - _OF_ASYNCPG:
         raise Failed(f"asyncpg does not know what the URL says with {min(beyond)}: take that out, or name a --store")
     mode = url.query.get("sslmode")
     return url if mode is None else url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})

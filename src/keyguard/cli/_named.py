@@ -36,7 +36,7 @@ async def key_named(store: SQLStore, text: str) -> KeyRecord:
 
     Raises `Failed` if there is none, or more than one.
     """
-    text = text.rstrip("….")
+    text = text.rstrip("_….")  # As in `kg_3fJ2x0Qm7LpZ_…`, which is where the secret begins.
     if record := await store.get_key(text):
         return record
     found = await store.list_keys(begins=text, limit=3) if text else []

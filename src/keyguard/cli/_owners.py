@@ -119,10 +119,13 @@ async def passwd(
     owner: OwnerName,
     *,
     remove: Annotated[bool, typer.Option("--remove", help="Take the password away.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Set an owner's password, read from a prompt or standard input."""
     async with invocation.opened() as store:
         found = await owner_named(store, owner)
+        if remove:
+            invocation.confirm(f"Take away the password of {found.name}? That cannot be undone.", yes=yes)
         secret = None if remove else invocation.read_secret("Password", twice=True)
         await lifecycle.set_password(store, found, secret, actor=invocation.actor)
         what = "has no password now" if remove else "has a new password"

@@ -44,12 +44,15 @@ async def put(
     metadata: Annotated[
         dict[str, Any] | None, typer.Option(parser=json_object, metavar="JSON", help="A note on it, in plain text.")
     ] = None,
+    yes: Yes = False,
 ) -> None:
     """Keep a credential, read from a prompt or standard input, in the place of what has that name."""
     async with invocation.opened() as store:
         keeper = vault_of(store)
         found = await owner_named(store, owner)
         await keeper.open()
+        if await store.get_credential(found.id, name) is not None:
+            invocation.confirm(f"Replace {name} of {found.name}? What it was until now is lost.", yes=yes)
         value = invocation.read_secret("Value")
         await keeper.put(found, name, value, metadata=metadata, actor=invocation.actor)
     invocation.done(f"Keeps {name} for {found.name}.", {"owner": found.id, "name": name})
