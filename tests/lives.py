@@ -14,7 +14,7 @@ _WEAK_FORM = KeyFormat(prefix="my-", alphabet=_LOWER, min_length=4, max_length=4
 STRONG, WEAK = "sk-" + "abcdefgh" * 4, "my-secret"
 ADOPTING = Keyring(peppers=[A], formats=[_STRONG_FORM, _WEAK_FORM])
 
-WINDOW = "expires_at lies in the future, and behind not_before"
+WINDOW = "expires_at must lie in the future, and behind not_before"
 
 
 async def ada(store):

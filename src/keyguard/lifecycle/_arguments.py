@@ -103,7 +103,7 @@ def expiry_of(
     if latest is not None and expires_at is not None and expires_at > latest:
         raise ConfigurationError(f"expires_at is at most {keyring.max_lifetime} from now: the keyring's max_lifetime")
     if expires_at is not None and expires_at <= max(now, not_before or now):
-        raise ConfigurationError("expires_at lies in the future, and behind not_before")
+        raise ConfigurationError("expires_at must lie in the future, and behind not_before")
     return expires_at
 
 

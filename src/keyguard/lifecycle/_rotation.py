@@ -135,5 +135,5 @@ def _end_of_grace(grace: object, expires_at: datetime | None, now: datetime) -> 
     try:
         end = now + grace
     except OverflowError:
-        raise ConfigurationError("grace has an end: rotating with it, the old key must expire") from None
+        raise ConfigurationError("grace is too long: it must end before the year 10000") from None
     return end if expires_at is None else min(end, expires_at)
