@@ -53,7 +53,7 @@ def tests_on(session: nox.Session) -> None:
 def sqlalchemy(session: nox.Session, version: str) -> None:
     """Run the tests of the stores against each supported line of SQLAlchemy."""
     session.install("-e", ".[cli,fastapi,langflow,postgres]", *group("test"), f"sqlalchemy[asyncio]=={version}.*")
-    session.run(*PYTEST, "tests/stores", *session.posargs)
+    session.run(*PYTEST, *(session.posargs or ["tests/stores"]))
 
 
 @nox.session

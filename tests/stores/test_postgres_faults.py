@@ -11,7 +11,7 @@ import threading
 import traceback
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from postgres import PASSWORD
@@ -44,6 +44,14 @@ async def filled(url):
         yield store
     finally:
         await store.close()
+
+
+async def is_found_soon(store):
+    """As `is_found`; a store that is as impatient as here may have to be asked again on a busy machine."""
+    for _ in range(20):
+        with suppress(StoreUnavailable):
+            return await is_found(store)
+    return False
 
 
 async def is_found(store):
@@ -158,7 +166,7 @@ async def test_a_frozen_server_cannot_keep_a_new_store(postgres, postgres_url):
                 await asyncio.wait_for(store.open(), 10)
         finally:
             postgres.resume(*paused)
-        assert await is_found(store)
+        assert await is_found_soon(store)
         await store.close()
 
 
