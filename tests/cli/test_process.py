@@ -176,7 +176,11 @@ def test_ctrl_c_ends_with_130():
     """An interrupt while the database is waited for ends with 130, without a word about it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"postgresql://u:hunter2@127.0.0.1:{server.getsockname()[1]}/x"
-        command = subprocess.Popen([*KEYGUARD, "owner", "list", "--database", url], stderr=subprocess.PIPE, text=True)
+        # Where the tests run in the background interrupts are ignored, and so they would be by their children.
+        heeding = "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        heeding += "runpy.run_module('keyguard.cli', run_name='__main__', alter_sys=True)"
+        arguments = [sys.executable, "-c", heeding, "owner", "list", "--database", url]
+        command = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
         connection, _ = server.accept()
         command.send_signal(signal.SIGINT)
         _, error = command.communicate(timeout=60)
