@@ -85,6 +85,8 @@ class Root(TyperGroup):
         except OSError as error:  # Of `--help`, which Typer prints: all that a command raises has become a `Failed`.
             code = _not_printed(NotPrinted(error))
         except Failed as failure:
+            if failure.code is ExitCode.NOT_PRINTED:  # What was left in the buffer would fail again at the very end.
+                drop(sys.stdout)
             code = _say(failure)
         except _UsageError as error:
             what = _ended(_without(arguments, error.format_message()))
