@@ -1,28 +1,20 @@
-"""Why a request would pass, or not: the steps of a check, one after the other, in words.
+"""The steps of a check, in words, each from what was seen there."""
 
-`explain` has the request judged by what the guard itself goes by: its `Rules`, its `Sources`, an `Authenticator` over
-its store, and `keyguard.policy.decide`. It judges nothing itself. Nothing is counted, written or remembered, and the
-observer hears nothing.
-
-What an endpoint asks for beyond being let in (`keyguard.require`) comes later, and is not looked at.
-"""
-
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote_from_bytes, unquote
+from urllib.parse import unquote
 
 from starlette.types import Scope
 
 from keyguard.access import Access, nowhere
 from keyguard.address import client_address
-from keyguard.authenticator import Authenticator, Judged
-from keyguard.errors import ConfigurationError
+from keyguard.authenticator import Judged
+from keyguard.explain._judging import judge_untouched
 from keyguard.extract import Extraction
-from keyguard.journal import Journal, loggable_path
-from keyguard.middleware import KeyGuard, answer_of
+from keyguard.journal import loggable_path
+from keyguard.middleware import KeyGuard
 from keyguard.model import (
     Allowed,
     Anonymous,
@@ -30,9 +22,7 @@ from keyguard.model import (
     Auth,
     Decision,
     Facts,
-    Found,
     IPAddress,
-    Owner,
     Presented,
     Principal,
     Reason,
@@ -40,15 +30,13 @@ from keyguard.model import (
     Requirement,
     Rule,
     Scopes,
-    Source,
     Verdict,
 )
 from keyguard.policy import decide
-from keyguard.ports import KeyStore
 from keyguard.refusals import Refusal, refusal_for
-from keyguard.settings import Keyring, PathRule, Policy, is_canonical
+from keyguard.settings import PathRule, Policy, is_canonical
 
-__all__ = ["Explanation", "Step", "explain", "request", "with_key"]
+__all__ = ["Explanation", "Step", "explain"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,106 +63,6 @@ class Explanation:
     def passes(self) -> bool:
         """Tell whether the app would see the request."""
         return self.refusal is None
-
-
-# --- a request --------------------------------------------------------------------------------------------------
-
-
-def request(
-    method: str,
-    target: str,
-    *,
-    headers: Iterable[tuple[str, str]] = (),
-    query: Iterable[str] = (),
-    websocket: bool = False,
-    client: str = "127.0.0.1",
-    root_path: str = "",
-) -> Scope:
-    """Return the scope of a request, as a server would make it.
-
-    Args:
-        method: of HTTP; a WebSocket has none.
-        target: the path as it is sent, encoded, with or without a query behind it.
-        headers: names and values.
-        query: parts of a query, such as ``page=2``, as they are sent.
-        websocket: whether it is a WebSocket.
-        client: the address that it comes from; that of the proxy, where there is one.
-        root_path: the server's `root_path`.
-
-    Raises:
-        ConfigurationError: if the target does not begin with a slash, or if something cannot be sent.
-    """
-    path, _, own_query = target.partition("?")
-    if not path.startswith("/") or not _is_sent(target):
-        raise ConfigurationError(
-            "the path begins with a slash, and is written as it is sent: what is not ASCII, as %XX"
-        )
-    parts = [part for part in [own_query, *query] if part]
-    if not all(map(_is_sent, parts)):
-        raise ConfigurationError("a part of the query is written as it is sent: what is not ASCII, or a blank, as %XX")
-    try:
-        fields = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in headers]
-    except UnicodeEncodeError:
-        raise ConfigurationError("a header's name is ASCII, and its value Latin-1") from None
-    scope: dict[str, Any] = {
-        "type": "websocket" if websocket else "http",
-        "scheme": "ws" if websocket else "http",
-        "path": unquote(path),
-        "raw_path": path.encode(),
-        "root_path": root_path,
-        "query_string": "&".join(parts).encode(),
-        "headers": fields,
-        "client": (client, 0),
-        "server": None,
-    }
-    return scope if websocket else scope | {"method": method}
-
-
-def _is_sent(text: str) -> bool:
-    return text.isascii() and text.isprintable() and " " not in text
-
-
-def with_key(guard: KeyGuard, scope: Scope, key: str | None, places: Sequence[Source] = ()) -> Scope:
-    """Return a scope that presents `key` to `guard`: a text, whatever it is, or None for nothing.
-
-    `places` are where it is put; where none is named, it is the first in which the guard looks. In more than one it is
-    ambiguous.
-
-    Raises:
-        ConfigurationError: if `scope` presents a key already, in a place where others may have seen it, or if the guard
-            does not look in one of `places`.
-    """
-    given = guard.sources.extract(scope["headers"], scope["query_string"])
-    if given.candidates or given.is_ambiguous:
-        raise ConfigurationError(
-            "a key does not stand among the headers or in the query, where others may read it: it is given by itself"
-        )
-    if key is None:
-        return scope
-    looked_in = _places(guard)
-    headers, query_string = list(scope["headers"]), scope["query_string"]
-    for place in places or looked_in[:1]:
-        if place not in looked_in:
-            raise ConfigurationError(f"this guard looks for no key in the {place.value}")
-        value = key.encode(errors="surrogateescape")
-        if place is Source.QUERY:
-            part = f"{guard.sources.query}={quote_from_bytes(value, safe='')}".encode()
-            query_string = b"&".join(filter(None, [query_string, part]))
-        elif place is Source.HEADER:
-            headers.append(((guard.sources.header or "").encode(), value))
-        else:
-            headers.append((b"authorization", b"Bearer " + value))
-    return {**scope, "headers": headers, "query_string": query_string}
-
-
-def _places(guard: KeyGuard) -> list[Source]:
-    """Return where a guard looks for keys."""
-    sources = guard.sources
-    looked = {Source.HEADER: sources.header, Source.QUERY: sources.query, Source.BEARER: sources.bearer}
-    return [place for place, is_looked_in in looked.items() if is_looked_in]
-
-
-# --- its explanation --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +100,7 @@ async def explain(guard: KeyGuard, scope: Scope) -> Explanation:
     scope = {**scope, "headers": presented.headers, "query_string": presented.query_string}
     address = client_address(scope.get("client"), presented.headers, trusted_hops=guard.trusted_hops)
     outer = guard.outer_access(scope, presented)
-    judged, troubles = await _judge(guard, scope, requirement, presented, address, outer=outer)
+    judged, troubles = await judge_untouched(guard, scope, requirement, presented, address, outer=outer)
     check = _Check(
         guard=guard,
         scope=scope,
@@ -268,75 +156,6 @@ def _handed_on(check: _Check, decision: Allowed | Anonymous) -> Mapping[str, Any
             gathered=check.judged.facts,
         ),
     }
-
-
-async def _judge(
-    guard: KeyGuard,
-    scope: Scope,
-    requirement: Requirement,
-    presented: Extraction,
-    address: IPAddress | None,
-    *,
-    outer: Access | None,
-) -> tuple[Judged, list[str]]:
-    """Have a request judged as a guard has it done, but for what that leaves behind; return what went wrong, too."""
-    troubles = _Troubles()
-    store = _Untouched(guard.store)
-    authenticator = Authenticator(store, guard.policy, journal=troubles, clock=guard.clock, cache_size=0)
-    identify, was_open = guard.identify, guard.store.is_open
-    try:
-        judged = await authenticator.authenticate(
-            requirement,
-            presented,
-            address,
-            identify=None if identify is None else lambda: answer_of(identify, scope),
-            gathered=None if outer is None else replace(outer.facts, address=address, auto_login_user=None),
-        )
-    finally:
-        await authenticator.close()
-        if not was_open:  # One that could not be opened may hold a connection all the same.
-            with suppress(Exception):  # Of the app's own store anything; the answer is there all the same.
-                await guard.store.close()
-    return judged, troubles.heard
-
-
-class _Untouched:
-    """A store that is read and nothing else: it counts no use, vouches for nothing and upgrades no digest."""
-
-    def __init__(self, store: KeyStore) -> None:
-        self._store = store
-        self.keyring: Keyring = store.keyring
-        self.concurrency: int = store.concurrency
-
-    @property
-    def is_open(self) -> bool:
-        return self._store.is_open
-
-    async def open(self) -> None:
-        await self._store.open()
-
-    async def close(self) -> None:
-        await self._store.close()
-
-    async def find(self, lookups: Sequence[str]) -> Found | None:
-        return await self._store.find(lookups)
-
-    async def find_owner(self, name: str) -> Owner | None:
-        return await self._store.find_owner(name)
-
-    async def upgrade(self, key_id: str, *, verifier: str, new_lookup: str, new_verifier: str) -> bool:  # noqa: ARG002 The port's signature.
-        return False
-
-
-class _Troubles(Journal):
-    """Hears what else would be written to the log: here it is a part of the answer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.heard: list[str] = []
-
-    def trouble(self, what: str, problem: BaseException, *, unexpected: bool = False) -> None:
-        self.heard.append(f"{what}: {type(problem).__name__ if unexpected else problem}")
 
 
 # --- the request and its path -----------------------------------------------------------------------------------
