@@ -34,7 +34,7 @@ def run_covered(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests on the Python that runs nox; with KEYGUARD_COVER in the environment as `cover` does."""
-    session.install("-e", ".[cli,fastapi,langflow,postgres]", *group("test"))
+    session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *group("test"))
     if "KEYGUARD_COVER" in os.environ:
         run_covered(session)
     else:
@@ -44,7 +44,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=["3.12", "3.13"])
 def tests_on(session: nox.Session) -> None:
     """Run the tests on another Python, against the package as it installs."""
-    session.install(".[cli,fastapi,langflow,postgres]", *group("test"))
+    session.install(".[admin,cli,fastapi,langflow,postgres]", *group("test"))
     session.run(*PYTEST, *session.posargs)
 
 
@@ -52,21 +52,21 @@ def tests_on(session: nox.Session) -> None:
 @nox.parametrize("version", ["2.0", "2.1"])
 def sqlalchemy(session: nox.Session, version: str) -> None:
     """Run the tests of the stores against each supported line of SQLAlchemy."""
-    session.install("-e", ".[cli,fastapi,langflow,postgres]", *group("test"), f"sqlalchemy[asyncio]=={version}.*")
+    session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *group("test"), f"sqlalchemy[asyncio]=={version}.*")
     session.run(*PYTEST, *(session.posargs or ["tests/stores"]))
 
 
 @nox.session
 def cover(session: nox.Session) -> None:
     """Run the tests and demand that every line and every branch of the package was taken."""
-    session.install("-e", ".[cli,fastapi,langflow,postgres]", *group("test"))
+    session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *group("test"))
     run_covered(session)
 
 
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check the types with mypy and pyright, and that every public name has one."""
-    session.install("-e", ".[cli,fastapi,langflow,postgres]", *group("test"), *group("typing"))
+    session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *group("test"), *group("typing"))
     session.run("mypy")
     session.run("pyright")
     session.run("pyright", "--ignoreexternal", "--verifytypes", "keyguard")
@@ -85,7 +85,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the manual; a warning is an error."""
-    session.install("-e", ".[cli,fastapi,langflow,postgres]", *group("docs"))
+    session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *group("docs"))
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html", *session.posargs)
 
 
@@ -98,7 +98,7 @@ def build(session: nox.Session) -> None:
     session.install("build")
     session.run("python", "-m", "build", "--outdir", str(dist))
     (wheel,) = dist.glob("*.whl")
-    session.install(f"{wheel}[cli,fastapi,langflow,postgres]", *group("test"))
+    session.install(f"{wheel}[admin,cli,fastapi,langflow,postgres]", *group("test"))
     session.install("--no-deps", "--force-reinstall", str(wheel))  # Its version may be one that is there already.
     usual = ["tests/test_surface.py", "tests/stores/test_contract.py", "tests/stores/test_migrations.py"]
     session.run(*PYTEST, *(session.posargs or usual))
@@ -107,7 +107,7 @@ def build(session: nox.Session) -> None:
 @nox.session(default=False)
 def histories(session: nox.Session) -> None:
     """Judge 100,000 operations over several processes, on SQLite and on PostgreSQL; run the state machines for long."""
-    session.install("-e", ".[cli,fastapi,langflow,postgres]", *group("test"))
+    session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *group("test"))
     arguments = session.posargs or ["tests/histories/test_histories.py", "tests/histories/test_state_machine.py"]
     session.run("pytest", *arguments, env={"KEYGUARD_HISTORIES": "100000"})
 
@@ -115,14 +115,14 @@ def histories(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure what Keyguard costs, beside others, and write the manual's tables; `-- --quick` takes a minute."""
-    session.install("-e", ".[cli,fastapi,langflow,postgres]", *group("bench"))
+    session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *group("bench"))
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session(default=False)
 def mutants(session: nox.Session) -> None:
     """Change the pure files in every small way and demand that a test notices each change."""
-    session.install("-e", ".[cli,fastapi,langflow,postgres]", *group("test"), *group("mutants"))
+    session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *group("test"), *group("mutants"))
     session.run("mutmut", "run", *session.posargs)
     survivors = session.run("mutmut", "results", silent=True)
     if survivors and survivors.strip():

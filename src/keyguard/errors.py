@@ -8,6 +8,7 @@
     ├── CannotOpen                 a sealed credential does not open: it was changed, or belongs elsewhere
     ├── NotFound                   no key or owner has that id or name (also a LookupError)
     ├── Conflict                   that id or name is taken, or a key's state does not allow it
+    │   └── Changed                a key is not as it was when the caller read it
     ├── NotSupported               this store cannot do that
     ├── StartRefused               the store and the program do not belong together
     │   ├── SchemaMismatch         the tables are missing, or of another version
@@ -42,6 +43,10 @@ class NotFound(KeyguardError, LookupError):
 
 class Conflict(KeyguardError):
     """An owner or key with that id or name exists already, or a key is in a state that does not allow it."""
+
+
+class Changed(Conflict):
+    """A key is not as it was when the caller read it: somebody was faster, and nothing was done."""
 
 
 class NotSupported(KeyguardError):

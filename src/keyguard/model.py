@@ -32,8 +32,12 @@ __all__ = [
     "Found",
     "IPAddress",
     "IPNetwork",
+    "KeyOrder",
+    "KeyPage",
+    "KeyQuery",
     "KeyRecord",
     "KeyState",
+    "ListedKey",
     "Need",
     "NewOwner",
     "Owner",
@@ -44,6 +48,8 @@ __all__ = [
     "Requirement",
     "Rule",
     "Scopes",
+    "Session",
+    "SessionFound",
     "Source",
     "Usage",
     "Verdict",
@@ -192,6 +198,73 @@ class Usage:
     last_used_address: str | None = None
 
 
+class KeyOrder(Enum):
+    """What a list of keys is ordered by. Where it is the same, or is not known of any, the newest come first."""
+
+    CREATED = "created"
+    NAME = "name"
+    OWNER = "owner"
+    EXPIRES = "expires"
+    """Those that never expire stand behind all others, in either direction."""
+    LAST_USED = "last used"
+    """Those that were never used stand behind all others, in either direction."""
+    USES = "uses"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyQuery:
+    """Which keys are looked for: those that fit all of it, and in which order they are listed."""
+
+    owner_id: str | None = None
+    text: str = ""
+    """What stands anywhere in the name or, where `owner_id` is None, in the owner's name (the letters A to Z in either
+    case), or is the beginning of the id, or of prefix and id one behind the other, as lists and logs show it."""
+    states: frozenset[KeyState] = frozenset()
+    """The states of which it is in one; none for whatever state."""
+    expires_from: datetime | None = None
+    """Only those that expire at that time, later, or never."""
+    expires_before: datetime | None = None
+    """Only those that expire before that time."""
+    order: KeyOrder = KeyOrder.CREATED
+    descending: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedKey:
+    """A key as a list shows it: with its owner, and how it was used."""
+
+    key: KeyRecord
+    owner: Owner
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPage:
+    """A part of a list of keys, and how many there are in all."""
+
+    keys: tuple[ListedKey, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A person who has signed in, until they sign out: a row, so that every worker knows when it has ended."""
+
+    lookup: str = field(repr=False)
+    """The digest of the text that the person's browser holds, with its scheme; unique."""
+    owner_id: str
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFound:
+    """One answer of a store: a session and its owner, read in one statement."""
+
+    session: Session
+    owner: Owner
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
     """A third party's credential that the app keeps for an owner, sealed: `keyguard.vault` opens it."""
@@ -233,6 +306,8 @@ class AuditKind(Enum):
     OWNER_MADE_ORDINARY = "owner.made_ordinary"
     OWNER_PASSWORD_SET = "owner.password_set"
     OWNER_PASSWORD_REMOVED = "owner.password_removed"
+    OWNER_SIGNED_IN = "owner.signed_in"
+    OWNER_SIGNED_OUT = "owner.signed_out"
     CREDENTIAL_STORED = "credential.stored"
     CREDENTIAL_IMPORTED = "credential.imported"
     CREDENTIAL_REMOVED = "credential.removed"

@@ -1,4 +1,4 @@
-"""What Keyguard asks of the world, as Protocols: stores of keys, credentials and audit events, a clock, an observer.
+"""What Keyguard asks of the world, as Protocols: stores of keys, credentials, sessions and audit events, a clock.
 
 Each method's docstring is its promise. `keyguard.testing` has the suites that hold a store to them.
 
@@ -10,7 +10,22 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
-from keyguard.model import AuditEvent, AuditKind, Credential, Event, Found, KeyRecord, KeyState, NewOwner, Owner, Usage
+from keyguard.model import (
+    AuditEvent,
+    AuditKind,
+    Credential,
+    Event,
+    Found,
+    KeyPage,
+    KeyQuery,
+    KeyRecord,
+    KeyState,
+    NewOwner,
+    Owner,
+    Session,
+    SessionFound,
+    Usage,
+)
 from keyguard.settings import Hasher, Keyring
 
 __all__ = [
@@ -23,6 +38,7 @@ __all__ = [
     "KeyRegistry",
     "KeyStore",
     "Observer",
+    "SessionStore",
     "UsageStore",
 ]
 
@@ -180,6 +196,10 @@ class KeyRegistry(KeyStore, AuditLog, Protocol):
     what it was asked for, no is the answer to what is as it should be already. An event of a key without an `owner_id`
     gets that of the key's owner.
 
+    With `expected`, a change of a key is made only if the key's name, its end, and when it was disabled, revoked and
+    rotated are what that record says, and `Changed` is raised if they are not: in the same transaction, so that of two
+    who have read the same, one changes it.
+
     A text with a NUL character or a surrogate, which JSON can bring and no database takes, is no id and no name: asked
     for it is not there, and to write it raises `ConfigurationError`.
     """
@@ -204,7 +224,10 @@ class KeyRegistry(KeyStore, AuditLog, Protocol):
         ...
 
     async def set_owner_active(self, owner_id: str, *, active: bool, events: Sequence[AuditEvent] = ()) -> bool:
-        """Activate or deactivate an owner, and with it all of its keys; tell whether this call did it."""
+        """Activate or deactivate an owner, and with it all of its keys; tell whether this call did it.
+
+        Deactivating ends the owner's sessions.
+        """
         ...
 
     async def set_owner_superuser(self, owner_id: str, *, superuser: bool, events: Sequence[AuditEvent] = ()) -> bool:
@@ -216,11 +239,17 @@ class KeyRegistry(KeyStore, AuditLog, Protocol):
         ...
 
     async def set_password(self, owner_id: str, password: str | None, *, events: Sequence[AuditEvent] = ()) -> None:
-        """Replace the owner's password verifier; None takes it away. Nothing is changed if it is the same."""
+        """Replace the owner's password verifier; None takes it away. Nothing is changed if it is the same.
+
+        If it is changed the owner's sessions end.
+        """
         ...
 
     async def upgrade_password(self, owner_id: str, *, password: str, new_password: str) -> bool:
-        """Replace the owner's password verifier, if it still is `password`; tell whether that was done."""
+        """Replace the owner's password verifier, if it still is `password`; tell whether that was done.
+
+        It is the same password: no session ends.
+        """
         ...
 
     async def add_key(self, record: KeyRecord, *, events: Sequence[AuditEvent] = ()) -> None:
@@ -249,18 +278,42 @@ class KeyRegistry(KeyStore, AuditLog, Protocol):
         """
         ...
 
-    async def rename_key(self, key_id: str, name: str, *, events: Sequence[AuditEvent] = ()) -> None:
+    async def search_keys(self, query: KeyQuery, *, at: datetime, offset: int = 0, limit: int) -> KeyPage:
+        """Return the keys that fit `query` at the time `at`: at most `limit` of them, behind the first `offset`.
+
+        Keys, owners and uses are read in one statement. A store that does not count uses says 0 of each key.
+        """
+        ...
+
+    async def rename_key(
+        self, key_id: str, name: str, *, expected: KeyRecord | None = None, events: Sequence[AuditEvent] = ()
+    ) -> None:
         """Change a key's name; nothing is changed if it has that name."""
         ...
 
-    async def set_key_disabled(self, key_id: str, at: datetime | None, *, events: Sequence[AuditEvent] = ()) -> bool:
+    async def set_key_disabled(
+        self,
+        key_id: str,
+        at: datetime | None,
+        *,
+        expected: KeyRecord | None = None,
+        events: Sequence[AuditEvent] = (),
+    ) -> bool:
         """Disable a key as of `at`, or enable it with None; tell whether this call did it.
 
         Of a disabled key the first time stays.
         """
         ...
 
-    async def revoke_key(self, key_id: str, at: datetime, reason: str, *, events: Sequence[AuditEvent] = ()) -> bool:
+    async def revoke_key(
+        self,
+        key_id: str,
+        at: datetime,
+        reason: str,
+        *,
+        expected: KeyRecord | None = None,
+        events: Sequence[AuditEvent] = (),
+    ) -> bool:
         """Revoke a key for good; tell whether this call did it. Of a revoked key the first time and reason stay."""
         ...
 
@@ -329,6 +382,46 @@ class CredentialStore(Protocol):
         One whose `sealed` is another one by now, or that is gone, is left as it is. Nothing but `sealed` and
         `sealed_with` changes.
         """
+        ...
+
+
+@runtime_checkable
+class SessionStore(Protocol):
+    """Where is kept who has signed in. No method is given what a browser holds, only the digest of it.
+
+    What `KeyRegistry` says of transactions, of `events` and of texts that cannot be stored holds here, too. A session
+    ends on every worker when the call that ended it returns. Where owners live in the app's own table, whoever signs
+    them in keeps their sessions, too: each method raises `NotSupported`.
+    """
+
+    async def add_session(
+        self, session: Session, *, password: str | None = None, events: Sequence[AuditEvent] = ()
+    ) -> None:
+        """Keep a session of an active owner; with `password`, of one whose password verifier that is at this moment.
+
+        Raises `NotFound` if there is no such owner, and `Conflict` if it is not active, its password has changed in the
+        meantime, or the lookup is taken. An owner who is deactivated, or whose password is changed, at the same moment
+        has no session afterwards.
+        """
+        ...
+
+    async def find_session(self, lookup: str) -> SessionFound | None:
+        """Return the session with that lookup and its owner, as they are at this moment.
+
+        One that has expired is found, and one whose owner is not active: judging them is not the store's.
+        """
+        ...
+
+    async def end_session(self, lookup: str, *, events: Sequence[AuditEvent] = ()) -> bool:
+        """End a session; tell whether there was one."""
+        ...
+
+    async def end_sessions(self, owner_id: str, *, events: Sequence[AuditEvent] = ()) -> int:
+        """End all sessions of an owner; return how many there were: 0 of an owner who is not known."""
+        ...
+
+    async def purge_sessions(self, before: datetime) -> int:
+        """Delete the sessions that have expired before that time; return how many there were."""
         ...
 
 

@@ -1,0 +1,1 @@
+"""Slows down whoever tries too often."""
