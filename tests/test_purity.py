@@ -40,7 +40,7 @@ def pure_files():
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     floors = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
     names = " | ".join(floors[floors.index("ports") :]).split(" | ")
-    return [PACKAGE / f"{name}.py" for name in names]
+    return [path for name in names for path in ([*(PACKAGE / name).glob("*.py")] or [PACKAGE / f"{name}.py"])]
 
 
 def dotted(node: ast.expr, imported: dict[str, str]) -> str:
@@ -77,7 +77,7 @@ def impurities(source: str) -> Iterator[str]:
             yield name
 
 
-@pytest.mark.parametrize("path", pure_files(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", pure_files(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_pure_files_take_what_they_need_as_arguments(path):
     """A file on a pure floor imports the standard library only, and no clock, randomness, log or I/O of it."""
     assert list(impurities(path.read_text())) == []

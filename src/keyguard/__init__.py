@@ -18,6 +18,7 @@ from keyguard import lifecycle
 from keyguard.access import Access, require
 from keyguard.errors import (
     CannotOpen,
+    Changed,
     ConfigurationError,
     Conflict,
     InvalidKey,
@@ -62,6 +63,7 @@ __all__ = [
     "AuditKind",
     "Auth",
     "CannotOpen",
+    "Changed",
     "ConfigurationError",
     "Conflict",
     "Event",
