@@ -42,8 +42,13 @@ def _granian(app, port, root):
     return ["granian", app, "--interface", "asgi", "--host", "127.0.0.1", "--port", str(port), *log, *rooted]
 
 
-COMMANDS = {"httptools": _httptools, "h11": _h11, "hypercorn": _hypercorn, "granian": _granian}
-SERVERS = tuple(COMMANDS)
+def _workers(app, port, root):
+    """Two processes that listen on one port; a connection stays with the one that took it."""
+    return [*_uvicorn(app, port, root, "httptools"), "--workers", "2", "--timeout-keep-alive", "60"]
+
+
+SERVERS = ("httptools", "h11", "hypercorn", "granian")
+COMMANDS = dict(zip(SERVERS, (_httptools, _h11, _hypercorn, _granian), strict=True)) | {"workers": _workers}
 
 
 class NotStarted(Exception):

@@ -1,0 +1,47 @@
+"""The app that the browser meets: the key page, and endpoints that the keys are for.
+
+From the environment: `DATABASE`, the URL of its store; `BELOW`, a prefix that it is mounted at in another app; `NOW`, a
+time at which its clock stands still; `URL`, what the page says the app is reached at.
+"""
+
+import os
+from datetime import datetime
+
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+
+from keyguard import KeyGuard, Policy
+from keyguard.admin import KeyAdmin, with_key_page
+from keyguard.clock import utc_now
+from keyguard.stores.sql import SQLStore
+
+SCOPES = {
+    "flows:read": "See flows and what they did",
+    "flows:run": "Run flows",
+    "files:write": "Upload and replace files",
+}
+
+
+def work(request):
+    """Answer which process answered, and for whom."""
+    return JSONResponse({"pid": os.getpid(), "as": request.user.name})
+
+
+def made(environment):
+    store = SQLStore(environment["DATABASE"])
+    clock = utc_now
+    if "NOW" in environment:
+        now = datetime.fromisoformat(environment["NOW"])
+        clock = lambda: now  # noqa: E731 A clock that stands still.
+    admin = KeyAdmin(store, scopes=SCOPES, url=environment.get("URL"), sample_path="/work", clock=clock)
+    below = environment.get("BELOW", "")
+    app = Starlette(routes=[Route("/work", work), Route("/health", work), Mount("/keys", admin)])
+    policy = with_key_page(Policy(exempt=["/health"]), "/keys")
+    if below:
+        return Starlette(routes=[Mount(below, KeyGuard(app, store=store, policy=policy, root_path=below))])
+    app.add_middleware(KeyGuard, store=store, policy=policy)
+    return app
+
+
+app = made(os.environ) if "DATABASE" in os.environ else None  # None in the tests, which read SCOPES.
