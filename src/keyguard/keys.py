@@ -22,18 +22,31 @@ from typing import ClassVar, NoReturn
 from keyguard.errors import ConfigurationError, InvalidKey
 from keyguard.settings import MAX_KEY_BYTES, Keyring
 
-__all__ = ["ENTROPY_BYTES", "ApiKey", "Plaintext", "from_entropy", "parse", "recognise", "scanner_pattern"]
+__all__ = [
+    "ENTROPY_BYTES",
+    "ID_ENTROPY_BYTES",
+    "ApiKey",
+    "Plaintext",
+    "from_entropy",
+    "id_from_entropy",
+    "parse",
+    "recognise",
+    "scanner_pattern",
+]
 
-ENTROPY_BYTES = 48
+ID_ENTROPY_BYTES = 16
+"""What `id_from_entropy` takes: more than an id's 71.5 bits, so that the remainder favours none by more than 2^-56."""
+
+ENTROPY_BYTES = ID_ENTROPY_BYTES + 32
 """What `from_entropy` takes: 16 bytes for the id and 32, which are 256 bits, for the secret."""
 
-_ID_BYTES = 16  # More than the 71.5 bits of an id, so that the remainder favours none by more than 2^-56.
 _ID_DIGITS = 12
 _SECRET_DIGITS = 43  # The fewest that hold 256 bits.
 _CHECKSUM_DIGITS = 6  # The fewest that hold 32 bits.
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DIGIT = "[0-9A-Za-z]"
+_ID = re.compile(f"{_DIGIT}{{{_ID_DIGITS}}}")
 _BEHIND_PREFIX = re.compile(f"_({_DIGIT}{{{_ID_DIGITS}}})_({_DIGIT}{{{_SECRET_DIGITS}}}){_DIGIT}{{{_CHECKSUM_DIGITS}}}")
 
 
@@ -107,19 +120,31 @@ class ApiKey(Plaintext):
         return f"<ApiKey {self.hint}>"
 
 
-def from_entropy(prefix: str, entropy: bytes) -> ApiKey:
+def from_entropy(prefix: str, entropy: bytes, *, key_id: str | None = None) -> ApiKey:
     """Return the key that `ENTROPY_BYTES` random bytes stand for; the same bytes give the same key.
 
-    `prefix` is a `Keyring`'s. The first 16 bytes give the id, the other 32 the
-    secret, each as a big-endian number.
+    `prefix` is a `Keyring`'s. The first 16 bytes give the id, where no `key_id` is given, the other 32 the secret, each
+    as a big-endian number.
 
-    Raises `ConfigurationError` if `entropy` has another length.
+    Raises `ConfigurationError` if `entropy` has another length, or `key_id` is no id.
     """
     if len(entropy) != ENTROPY_BYTES:
         raise ConfigurationError(f"a key is made from exactly {ENTROPY_BYTES} random bytes; not {len(entropy)}")
-    key_id = int.from_bytes(entropy[:_ID_BYTES]) % 62**_ID_DIGITS
-    secret = int.from_bytes(entropy[_ID_BYTES:])
-    return ApiKey(prefix, _base62(key_id, _ID_DIGITS), _base62(secret, _SECRET_DIGITS))
+    if key_id is None:
+        key_id = id_from_entropy(entropy[:ID_ENTROPY_BYTES])
+    elif not _ID.fullmatch(key_id):  # Not quoted: a whole key may have been given in its place.
+        raise ConfigurationError(f"a key's id has exactly {_ID_DIGITS} characters, of 0-9, A-Z and a-z")
+    return ApiKey(prefix, key_id, _base62(int.from_bytes(entropy[ID_ENTROPY_BYTES:]), _SECRET_DIGITS))
+
+
+def id_from_entropy(entropy: bytes) -> str:
+    """Return the id of a key that `ID_ENTROPY_BYTES` random bytes stand for.
+
+    Raises `ConfigurationError` if `entropy` has another length.
+    """
+    if len(entropy) != ID_ENTROPY_BYTES:
+        raise ConfigurationError(f"an id is made from exactly {ID_ENTROPY_BYTES} random bytes; not {len(entropy)}")
+    return _base62(int.from_bytes(entropy) % 62**_ID_DIGITS, _ID_DIGITS)
 
 
 def parse(text: str, *, prefix: str) -> ApiKey:

@@ -39,6 +39,7 @@ __all__ = [
     "KeyStore",
     "Observer",
     "SessionStore",
+    "SignInStore",
     "UsageStore",
 ]
 
@@ -423,6 +424,10 @@ class SessionStore(Protocol):
     async def purge_sessions(self, before: datetime) -> int:
         """Delete the sessions that have expired before that time; return how many there were."""
         ...
+
+
+class SignInStore(KeyRegistry, SessionStore, Protocol):
+    """A store that knows owners by their passwords, and keeps their sessions."""
 
 
 class ImportStore(KeyRegistry, CredentialStore, Protocol):

@@ -11,13 +11,27 @@ Every function may raise `StoreUnavailable`, and `StartRefused` if the store doe
 
 from keyguard.lifecycle._audit import events
 from keyguard.lifecycle._issuing import Issued, adopt, issue, mint
-from keyguard.lifecycle._keys import disable, enable, find, get, list_keys, purge, rename, revoke, usage, usages
+from keyguard.lifecycle._keys import (
+    disable,
+    enable,
+    find,
+    get,
+    list_keys,
+    purge,
+    rename,
+    revoke,
+    search_keys,
+    usage,
+    usages,
+)
 from keyguard.lifecycle._owners import activate, add_owner, deactivate, set_superuser
 from keyguard.lifecycle._passwords import set_password, verify_password
 from keyguard.lifecycle._rotation import end_grace, rotate
+from keyguard.lifecycle._sessions import SignedIn, end_sessions, find_session, sign_in, sign_out, start_session
 
 __all__ = [
     "Issued",
+    "SignedIn",
     "activate",
     "add_owner",
     "adopt",
@@ -25,8 +39,10 @@ __all__ = [
     "disable",
     "enable",
     "end_grace",
+    "end_sessions",
     "events",
     "find",
+    "find_session",
     "get",
     "issue",
     "list_keys",
@@ -35,8 +51,12 @@ __all__ = [
     "rename",
     "revoke",
     "rotate",
+    "search_keys",
     "set_password",
     "set_superuser",
+    "sign_in",
+    "sign_out",
+    "start_session",
     "usage",
     "usages",
     "verify_password",

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from keyguard.address import network_of
 from keyguard.errors import ConfigurationError
-from keyguard.model import IPNetwork, Owner, Principal, check_scope
+from keyguard.model import IPNetwork, KeyRecord, Owner, Principal, check_scope
 from keyguard.settings import Keyring
 from keyguard.stores._text import check_storable
 
@@ -18,6 +18,7 @@ __all__ = [
     "actor_of",
     "bytes_of",
     "check_count",
+    "check_expected",
     "check_is",
     "check_text",
     "expiry_of",
@@ -48,9 +49,18 @@ def check_is(what: str, kind: type, value: object) -> None:
         raise ConfigurationError(f"{what} is of type {kind.__name__}; not {type(value).__name__}")
 
 
-def check_count(what: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"{what} is a whole number from 1 on; not {value!r}")
+def check_count(what: str, value: object, *, least: int = 1) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigurationError(f"{what} is a whole number from {least} on; not {value!r}")
+
+
+def check_expected(key_id: str, expected: KeyRecord | None) -> None:
+    """Check that a key that somebody has read is the one that is to be changed."""
+    if expected is None:
+        return
+    check_is("expected", KeyRecord, expected)
+    if expected.id != key_id:
+        raise ConfigurationError("expected is the key itself, as it was read; not another one")
 
 
 def id_of(owner: Owner | str) -> str:

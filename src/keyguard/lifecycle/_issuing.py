@@ -42,6 +42,7 @@ async def issue(
     store: KeyRegistry,
     owner: Owner | str,
     *,
+    id: str | None = None,  # noqa: A002 The word that `KeyRecord` uses.
     name: str = "",
     scopes: Iterable[str] | None = None,
     networks: Iterable[IPNetwork | str] = (),
@@ -57,6 +58,9 @@ async def issue(
     Args:
         store: where the key is kept.
         owner: whom it stands for: an `Owner`, or the id of one.
+        id: what it is to be called in lists and logs: 12 characters of ``0-9A-Za-z``, such as `keyguard.keys` makes of
+            random bytes. Whoever asks twice by the same id, because an answer got lost, has one key. Without it the key
+            gets one.
         name: for people.
         scopes: what it may do: None for all that its owner may, an empty list for nothing.
         networks: from where it may be used, such as ``192.0.2.0/24``; empty for anywhere.
@@ -69,11 +73,14 @@ async def issue(
         entropy: where its randomness comes from.
 
     Raises:
-        ConfigurationError: if the name, a scope, a network, a time or the metadata is not as above, or the life is
-            longer than `max_lifetime`.
+        ConfigurationError: if the id, the name, a scope, a network, a time or the metadata is not as above, or the life
+            is longer than `max_lifetime`.
         NotFound: if there is no such owner.
+        Conflict: if there is a key with that id.
     """
-    key = from_entropy(store.keyring.prefix, entropy(ENTROPY_BYTES))
+    if id is not None:
+        check_text("id", id)
+    key = from_entropy(store.keyring.prefix, entropy(ENTROPY_BYTES), key_id=id)
     record = await _record(
         store.keyring,
         key,

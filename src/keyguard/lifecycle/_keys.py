@@ -1,18 +1,40 @@
 """Keys that there are: looked at, named, switched off and on, ended, and forgotten."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from keyguard.clock import utc_now
 from keyguard.errors import ConfigurationError, InvalidKey, NotFound, NotSupported
 from keyguard.hashing import Digests
 from keyguard.keys import recognise
-from keyguard.lifecycle._arguments import Actor, bytes_of, check_count, check_is, check_text, id_of, in_utc
+from keyguard.lifecycle._arguments import (
+    Actor,
+    bytes_of,
+    check_count,
+    check_expected,
+    check_is,
+    check_text,
+    id_of,
+    in_utc,
+)
 from keyguard.lifecycle._audit import event, iso
-from keyguard.model import AuditKind, KeyRecord, KeyState, Owner, Usage
+from keyguard.model import AuditKind, KeyOrder, KeyPage, KeyQuery, KeyRecord, KeyState, Owner, Usage
 from keyguard.ports import Clock, KeyRegistry, KeyStore, UsageStore
 
-__all__ = ["disable", "enable", "find", "get", "list_keys", "purge", "rename", "revoke", "usage", "usages"]
+__all__ = [
+    "disable",
+    "enable",
+    "find",
+    "get",
+    "list_keys",
+    "purge",
+    "rename",
+    "revoke",
+    "search_keys",
+    "usage",
+    "usages",
+]
 
 
 async def get(store: KeyRegistry, key_id: str) -> KeyRecord:
@@ -81,41 +103,117 @@ async def list_keys(
     )
 
 
+async def search_keys(
+    store: KeyRegistry, query: KeyQuery, *, offset: int = 0, limit: int = 50, clock: Clock = utc_now
+) -> KeyPage:
+    """Return a part of the keys that fit a query, with their owners and uses, and how many there are in all.
+
+    Args:
+        store: where the keys are kept.
+        query: which keys, and in which order.
+        offset: how many of them, from the first on, are left out.
+        limit: how many at most.
+        clock: the time of which the query's `states` speak.
+
+    Raises:
+        ConfigurationError: if an argument is not as above.
+    """
+    check_is("query", KeyQuery, query)
+    check_text("text", query.text)
+    if query.owner_id is not None:
+        check_text("owner_id", query.owner_id)
+    for state in query.states:
+        check_is("each of states", KeyState, state)
+    check_is("order", KeyOrder, query.order)
+    check_count("offset", offset, least=0)
+    check_count("limit", limit)
+    searched = replace(
+        query,
+        expires_from=in_utc("expires_from", query.expires_from),
+        expires_before=in_utc("expires_before", query.expires_before),
+    )
+    return await store.search_keys(searched, at=clock(), offset=offset, limit=limit)
+
+
 async def rename(
-    store: KeyRegistry, key_id: str, name: str, *, actor: Actor | None = None, clock: Clock = utc_now
+    store: KeyRegistry,
+    key_id: str,
+    name: str,
+    *,
+    expected: KeyRecord | None = None,
+    actor: Actor | None = None,
+    clock: Clock = utc_now,
 ) -> None:
     """Give a key another name; the one that it has changes nothing, and leaves no event.
 
-    Raises `NotFound`, and `ConfigurationError` if the name is no text.
+    With `expected`, the key as the caller has read it, it is changed only if it still is so: its name, its end, and
+    when it was disabled, revoked and rotated.
+
+    Raises:
+        ConfigurationError: if the name is no text, or `expected` is not that key.
+        NotFound: if there is no key with that id.
+        Changed: if the key is not as `expected`.
     """
     check_text("name", name)
+    check_expected(key_id, expected)
     renamed = event(AuditKind.KEY_RENAMED, clock(), actor, key_id=key_id, name=name)
-    await store.rename_key(key_id, name, events=[renamed])
+    await store.rename_key(key_id, name, expected=expected, events=[renamed])
 
 
-async def disable(store: KeyRegistry, key_id: str, *, actor: Actor | None = None, clock: Clock = utc_now) -> bool:
-    """Refuse a key until it is enabled again; tell whether this call did it. Raises `NotFound`."""
+async def disable(
+    store: KeyRegistry,
+    key_id: str,
+    *,
+    expected: KeyRecord | None = None,
+    actor: Actor | None = None,
+    clock: Clock = utc_now,
+) -> bool:
+    """Refuse a key until it is enabled again; tell whether this call did it.
+
+    Raises `NotFound`, and with `expected` as `rename` does.
+    """
+    check_expected(key_id, expected)
     now = clock()
-    return await store.set_key_disabled(key_id, now, events=[event(AuditKind.KEY_DISABLED, now, actor, key_id=key_id)])
+    disabled = event(AuditKind.KEY_DISABLED, now, actor, key_id=key_id)
+    return await store.set_key_disabled(key_id, now, expected=expected, events=[disabled])
 
 
-async def enable(store: KeyRegistry, key_id: str, *, actor: Actor | None = None, clock: Clock = utc_now) -> bool:
-    """Accept a disabled key again; tell whether this call did it. A revoked one stays revoked. Raises `NotFound`."""
+async def enable(
+    store: KeyRegistry,
+    key_id: str,
+    *,
+    expected: KeyRecord | None = None,
+    actor: Actor | None = None,
+    clock: Clock = utc_now,
+) -> bool:
+    """Accept a disabled key again; tell whether this call did it. A revoked one stays revoked.
+
+    Raises `NotFound`, and with `expected` as `rename` does.
+    """
+    check_expected(key_id, expected)
     enabled = event(AuditKind.KEY_ENABLED, clock(), actor, key_id=key_id)
-    return await store.set_key_disabled(key_id, None, events=[enabled])
+    return await store.set_key_disabled(key_id, None, expected=expected, events=[enabled])
 
 
 async def revoke(
-    store: KeyRegistry, key_id: str, *, reason: str = "", actor: Actor | None = None, clock: Clock = utc_now
+    store: KeyRegistry,
+    key_id: str,
+    *,
+    reason: str = "",
+    expected: KeyRecord | None = None,
+    actor: Actor | None = None,
+    clock: Clock = utc_now,
 ) -> bool:
     """Refuse a key for good; tell whether this call did it. Of a revoked key the first time and reason stay.
 
-    Raises `NotFound` if there is no key with that id, and `ConfigurationError` if the reason is no text.
+    Raises `NotFound` if there is no key with that id, `ConfigurationError` if the reason is no text, and with
+    `expected` as `rename` does.
     """
     check_text("reason", reason)
+    check_expected(key_id, expected)
     now = clock()
     revoked = event(AuditKind.KEY_REVOKED, now, actor, key_id=key_id, reason=reason)
-    return await store.revoke_key(key_id, now, reason, events=[revoked])
+    return await store.revoke_key(key_id, now, reason, expected=expected, events=[revoked])
 
 
 async def purge(

@@ -7,12 +7,13 @@ from keyguard.clock import utc_now
 from keyguard.errors import ConfigurationError, NotFound, StoreUnavailable
 from keyguard.hashing import SLOW_HASHING, Passwords
 from keyguard.journal import logger
+from keyguard.keys import Plaintext
 from keyguard.lifecycle._arguments import Actor, bytes_of, id_of
 from keyguard.lifecycle._audit import event
 from keyguard.model import AuditKind, Owner
 from keyguard.ports import Clock, KeyRegistry
 
-__all__ = ["hash_password", "set_password", "verify_password"]
+__all__ = ["hash_password", "owner_and_verifier", "set_password", "verify_password"]
 
 _PASSWORDS = Passwords()
 
@@ -50,6 +51,14 @@ async def verify_password(store: KeyRegistry, name: str, password: str) -> Owner
     Raises `Overloaded` if too many slow hashes wait, and `StoreUnavailable` also if a password is kept under bcrypt and
     the package that computes that is not installed.
     """
+    secret = Plaintext(password, is_strong=False)
+    del password  # Error reporters show what the variables of each frame hold.
+    known = await owner_and_verifier(store, name, secret)
+    return None if known is None else known[0]
+
+
+async def owner_and_verifier(store: KeyRegistry, name: str, password: Plaintext) -> tuple[Owner, str] | None:
+    """Do what `verify_password` does, and return the verifier too that the password has now."""
     owner = await store.find_owner(name)
     verifier = None if owner is None else await store.get_password(owner.id)
     matches, new = await SLOW_HASHING.run(lambda: _verify(verifier, password))
@@ -57,17 +66,18 @@ async def verify_password(store: KeyRegistry, name: str, password: str) -> Owner
         return None
     if new is not None:
         try:
-            await store.upgrade_password(owner.id, password=verifier, new_password=new)
+            if await store.upgrade_password(owner.id, password=verifier, new_password=new):
+                verifier = new
         except NotFound:  # Somebody has deleted the owner in the meantime.
             return None
         except StoreUnavailable as problem:  # The password is right: the next sign-in may do it.
             logger.warning("a password's verifier could not be replaced: %s", problem)
-    return owner
+    return owner, verifier
 
 
-def _verify(verifier: str | None, password: str) -> tuple[bool, str | None]:
+def _verify(verifier: str | None, password: Plaintext) -> tuple[bool, str | None]:
     """Tell whether a password is right, and return the verifier that is to take the old one's place."""
-    secret = bytes_of(password)
+    secret = bytes_of(password.reveal())
     if not _PASSWORDS.verify(verifier or _nobodys_password(), secret) or verifier is None:
         return False, None
     return True, _PASSWORDS.renewed(verifier, secret)

@@ -3,12 +3,13 @@
 import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from keyguard.clock import utc_now
-from keyguard.errors import ConfigurationError, Conflict
+from keyguard.errors import Changed, ConfigurationError, Conflict
 from keyguard.hashing import Digests
 from keyguard.keys import ENTROPY_BYTES, from_entropy
-from keyguard.lifecycle._arguments import Actor, Entropy, expiry_of, in_utc
+from keyguard.lifecycle._arguments import Actor, Entropy, check_expected, expiry_of, in_utc
 from keyguard.lifecycle._audit import born, event, iso
 from keyguard.lifecycle._issuing import Issued
 from keyguard.lifecycle._keys import get
@@ -20,6 +21,9 @@ __all__ = ["end_grace", "rotate"]
 
 _ATTEMPTS = 5
 
+_CHANGING = attrgetter("name", "expires_at", "disabled_at", "revoked_at", "rotated_at")
+"""What of a key people change: what `KeyRegistry` compares with an expected one, too."""
+
 
 async def rotate(
     store: KeyRegistry,
@@ -27,6 +31,7 @@ async def rotate(
     *,
     grace: timedelta = timedelta(0),
     expires_at: datetime | None = None,
+    expected: KeyRecord | None = None,
     actor: Actor | None = None,
     clock: Clock = utc_now,
     entropy: Entropy = secrets.token_bytes,
@@ -44,19 +49,24 @@ async def rotate(
             Without a grace it is revoked at once, for the reason ``rotated``. `end_grace` ends it early.
         expires_at: from when on the new key is not good any more. Without it, when the old one would have ended, where
             that is not later than the keyring's `max_lifetime` allows.
+        expected: the old key as the caller has read it: it is rotated only if it still is so, as `rename` says.
         actor: who asks for it, for the audit log.
         clock: the time of the rotation.
         entropy: where the new key's randomness comes from.
 
     Raises:
-        ConfigurationError: if the grace is negative or has no end, or `expires_at` is not as for `issue`.
+        ConfigurationError: if the grace is negative or has no end, `expires_at` is not as for `issue`, or `expected` is
+            another key.
         NotFound: if there is no key with that id, or no owner any more.
         Conflict: if the key is revoked, has expired, or was rotated already: then its successor, which the message
             names, is the one to rotate. Also if others change it again and again at this moment.
+        Changed: if the key is not as `expected`.
     """
     expires_at = in_utc("expires_at", expires_at)
-    for _ in range(_ATTEMPTS):
+    check_expected(key_id, expected)
+    for _ in range(_ATTEMPTS if expected is None else 1):
         old = await get(store, key_id)
+        _check_unchanged(old, expected)
         now = clock()
         await _check_state(store, old, now)
         until = _end_of_grace(grace, old.expires_at, now)
@@ -66,10 +76,19 @@ async def rotate(
         issued = born(AuditKind.KEY_ISSUED, record, actor)
         if await store.rotate_key(old, record, until=until, events=[rotated, issued]):
             return new
+    if expected is not None:
+        raise _changed()
     raise Conflict("others are changing the key at this moment: look at it again")
 
 
-async def end_grace(store: KeyRegistry, key_id: str, *, actor: Actor | None = None, clock: Clock = utc_now) -> bool:
+async def end_grace(
+    store: KeyRegistry,
+    key_id: str,
+    *,
+    expected: KeyRecord | None = None,
+    actor: Actor | None = None,
+    clock: Clock = utc_now,
+) -> bool:
     """End the grace of a key that was rotated: revoke it, for the reason ``rotated``; tell whether this call did it.
 
     The key that took its place goes on. A grace that has run out by this host's clock is ended all the same, because
@@ -78,13 +97,25 @@ async def end_grace(store: KeyRegistry, key_id: str, *, actor: Actor | None = No
     Raises:
         NotFound: if there is no key with that id.
         Conflict: if the key was not rotated: `revoke` ends a key that nothing has taken the place of.
+        ConfigurationError, Changed: with `expected`, as `rename` does.
     """
+    check_expected(key_id, expected)
     record = await get(store, key_id)
+    _check_unchanged(record, expected)
     if record.rotated_at is None:
         raise Conflict("the key was not rotated, so it is in no grace: revoke it, or rotate it")
     now = clock()
     ended = event(AuditKind.KEY_GRACE_ENDED, now, actor, key_id=key_id, until=iso(record.expires_at))
-    return await store.revoke_key(key_id, now, "rotated", events=[ended])
+    return await store.revoke_key(key_id, now, "rotated", expected=expected, events=[ended])
+
+
+def _check_unchanged(record: KeyRecord, expected: KeyRecord | None) -> None:
+    if expected is not None and _CHANGING(record) != _CHANGING(expected):
+        raise _changed()
+
+
+def _changed() -> Changed:
+    return Changed("the key is not as it was when it was read: look at it again")
 
 
 async def _check_state(store: KeyRegistry, old: KeyRecord, now: datetime) -> None:
