@@ -17,6 +17,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from hashlib import sha256
 from threading import BoundedSemaphore
 from typing import TypeVar
@@ -98,6 +99,9 @@ class Argon2Hasher:
 _BCRYPT = re.compile(r"\$2[aby]\$(?:0[4-9]|1[0-5])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 """The last character of the salt holds two bits, and bcrypt raises where others are set."""
 
+_BCRYPT_COST = slice(4, 6)
+"""Where it stands in a verifier."""
+
 _BCRYPT_BYTES = 72
 """What bcrypt takes of a password. What stands behind that was never looked at, in whatever program: the 18 words of
 Blowfish's subkeys hold no more (Provos and Mazières, "A Future-Adaptable Password Scheme", 1999)."""
@@ -113,6 +117,28 @@ def is_bcrypt(verifier: str) -> bool:
 
 class Passwords(Argon2Hasher):
     """Owners' passwords: new ones under Argon2id, and those that another program has kept under bcrypt as well."""
+
+    _bcrypt_cost = 0
+    """The highest that was met so far."""
+
+    @cached_property
+    def _nobodys(self) -> str:
+        """What is verified in place of a password that is missing."""
+        return self.hash(secrets.token_bytes(32))
+
+    def verify_evenly(self, verifier: str | None, secret: bytes) -> bool:
+        """Tell what `verify` tells, in a time that does not depend on how a password is kept, or whether there is one.
+
+        Once a verifier of bcrypt was met a hash of either scheme is computed each time, that of bcrypt at the highest
+        cost so far. Until then it is Argon2id alone: most stores have no other, and bcrypt takes ten times as long.
+        """
+        matches = self.verify(verifier or self._nobodys, secret)
+        if verifier is not None and is_bcrypt(verifier):
+            self._bcrypt_cost = max(self._bcrypt_cost, int(verifier[_BCRYPT_COST]))
+            self.verify(self._nobodys, secret)
+        elif self._bcrypt_cost:
+            self.verify(f"$2b${self._bcrypt_cost:02}${'.' * 53}", secret)
+        return matches and verifier is not None
 
     def verify(self, verifier: str, secret: bytes) -> bool:
         """Tell whether `verifier` was made from `secret`; False as well for what is a verifier of neither scheme.

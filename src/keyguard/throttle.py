@@ -52,11 +52,9 @@ class Throttle:
         size: int = 10_000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        for what, number in {"limit": limit, "size": size}.items():
-            if number < 1:
-                raise ConfigurationError(f"{what} is a whole number from 1 on; not {number!r}")
-        if per <= timedelta(0):
-            raise ConfigurationError(f"per is a timedelta of more than nothing; not {per!r}")
+        _check_count("limit", limit)
+        _check_count("size", size)
+        _check_duration("per", per)
         self._each = per.total_seconds() / limit
         self._most = per.total_seconds() - self._each
         self._size = size
@@ -101,3 +99,13 @@ class Throttle:
 def _keys_of(names: tuple[str, ...]) -> set[bytes]:
     """Return what names are remembered as: of one length, and without what somebody typed into the wrong field."""
     return {blake2b(name.encode(errors="surrogatepass"), digest_size=16).digest() for name in names}
+
+
+def _check_count(what: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{what} is a whole number from 1 on; not {value!r}")
+
+
+def _check_duration(what: str, value: object) -> None:
+    if not isinstance(value, timedelta) or value <= timedelta(0):
+        raise ConfigurationError(f"{what} is a timedelta of more than nothing; not {value!r}")

@@ -82,22 +82,69 @@ async def test_an_owner_who_is_not_active_is_not_known(store):
     assert await lifecycle.verify_password(store, "ada", "right") is None
 
 
+class Counting(Passwords):
+    """Notes which hashes are computed: of each its scheme with its costs."""
+
+    def __init__(self):
+        super().__init__()
+        self.computed = []
+
+    def verify(self, verifier, secret):
+        self.computed.append(verifier[: len(ARGON2)] if verifier.startswith("$argon2") else verifier[:7])
+        return super().verify(verifier, secret)
+
+
+ARGON2 = "$argon2id$v=19$m=19456,t=2,p=1"
+
+
+async def computed_for(store, monkeypatch, attempts):
+    """Which hashes a process computes for each attempt that knows nothing of others before it."""
+    passwords = Counting()
+    monkeypatch.setattr(_passwords, "_PASSWORDS", passwords)
+    for name, password in attempts:
+        before = len(passwords.computed)
+        await lifecycle.verify_password(store, name, password)
+        computed = passwords.computed[before:]
+        assert len({*computed}) == len(computed)
+        yield {*computed}
+
+
 async def test_who_is_unknown_costs_as_much(monkeypatch):
     """One slow hash is verified whether or not there is such an owner, and whether or not it has a password."""
     store = MemoryStore()
     await ada(store)
     await lifecycle.add_owner(store, "bob", password="right")
-    verified = []
+    attempts = [("nobody", "x"), ("ada", "x"), ("bob", "x"), ("bob", "right")]
+    assert [each async for each in computed_for(store, monkeypatch, attempts)] == [{ARGON2}] * 4
 
-    class Counting(Passwords):
-        def verify(self, verifier, secret):
-            verified.append(verifier.split("$")[3])
-            return super().verify(verifier, secret)
 
-    monkeypatch.setattr(_passwords, "_PASSWORDS", Counting())
-    for name, password in [("nobody", "x"), ("ada", "x"), ("bob", "x"), ("bob", "right")]:
-        await lifecycle.verify_password(store, name, password)
-    assert verified == ["m=19456,t=2,p=1"] * 4
+async def test_who_was_brought_from_elsewhere_costs_as_much(monkeypatch):
+    """Once a process has verified a password under bcrypt, it computes hashes of both schemes for whoever comes."""
+    store = MemoryStore()
+    await ada(store)
+    await lifecycle.add_owner(store, "bob", password="right")
+    await brought(store, BCRYPT, "carol")
+    await brought(store, BCRYPT.replace("$04$", "$05$"), "dan")
+    both = {ARGON2, "$2b$05$"}
+    attempts = [("nobody", "x"), ("dan", "x"), ("nobody", "x"), ("ada", "x"), ("bob", "x"), ("bob", "right")]
+    computed = [each async for each in computed_for(store, monkeypatch, [*attempts, ("carol", "x"), ("bob", "x")])]
+    assert computed == [{ARGON2}, both, both, both, both, both, {ARGON2, "$2b$04$"}, both]
+
+
+async def test_who_is_unknown_is_looked_up_as_often(monkeypatch):
+    """The store is asked the same of a name that nobody has as of one that somebody has."""
+    store = MemoryStore()
+    await ada(store)
+    look, asked = store.get_password, []
+
+    async def counted(owner_id):
+        asked.append(owner_id)
+        return await look(owner_id)
+
+    monkeypatch.setattr(store, "get_password", counted)
+    for name in ("ada", "nobody"):
+        await lifecycle.verify_password(store, name, "x")
+    assert asked == ["owner-1", ""]
 
 
 async def test_passwords_wait_for_their_turn(monkeypatch):
@@ -209,6 +256,7 @@ async def failing(owner_id, **verifiers):
 async def test_without_bcrypt_nobody_is_let_in(store, monkeypatch):
     """Where bcrypt is not installed, a password kept under it is no pass and no refusal: it cannot be told."""
     monkeypatch.setitem(sys.modules, "bcrypt", None)
+    monkeypatch.setattr(_passwords, "_PASSWORDS", Passwords())  # It has verified none while bcrypt was there.
     await brought(store, BCRYPT)
     other = await lifecycle.add_owner(store, "bob", password="right")
     for password in ("langflow", "wrong"):
