@@ -1,0 +1,139 @@
+"""`KeyAdmin`: the key page as an ASGI app."""
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from http import HTTPStatus
+
+from starlette._utils import get_route_path
+from starlette.requests import Request
+from starlette.routing import Match, Route
+from starlette.types import Receive, Scope, Send
+
+from keyguard.admin import _sign_in
+from keyguard.admin._answers import guarded_send
+from keyguard.admin._doors import answer_instead
+from keyguard.admin._entrance import Entrance
+from keyguard.admin._problems import Problem
+from keyguard.admin._settings import DEFAULT_LIFETIMES, Settings, Theme
+from keyguard.clock import utc_now
+from keyguard.errors import StoreUnavailable
+from keyguard.journal import logger
+from keyguard.lifespan import run_lifespan
+from keyguard.loops import Places
+from keyguard.middleware import Identify
+from keyguard.ports import Clock, KeyRegistry
+from keyguard.settings import Policy
+
+__all__ = ["KeyAdmin"]
+
+
+class KeyAdmin:
+    """The key page."""
+
+    def __init__(
+        self,
+        store: KeyRegistry,
+        *,
+        identify: Identify | None = None,
+        sign_in_url: str | None = None,
+        policy: Policy | None = None,
+        scopes: Iterable[str] | Mapping[str, str] = (),
+        lifetimes: Iterable[timedelta] = DEFAULT_LIFETIMES,
+        default_lifetime: timedelta | None = timedelta(days=90),
+        session_lifetime: timedelta = timedelta(hours=12),
+        url: str | None = None,
+        sample_path: str = "/",
+        origins: Iterable[str] = (),
+        trusted_hops: int = 0,
+        secure_cookies: bool | None = None,
+        title: str = "API keys",
+        theme: Theme = Theme(),  # noqa: B008 A frozen value.
+        clock: Clock = utc_now,
+    ) -> None:
+        self.settings = Settings(
+            store=store,
+            identify=identify,
+            sign_in_url=sign_in_url,
+            policy=policy,
+            scopes=scopes,
+            lifetimes=lifetimes,
+            default_lifetime=default_lifetime,
+            session_lifetime=session_lifetime,
+            url=url,
+            sample_path=sample_path,
+            origins=origins,
+            trusted_hops=trusted_hops,
+            secure_cookies=secure_cookies,
+            title=title,
+            theme=theme,
+            clock=clock,
+        )
+        entrance = Entrance(self.settings)
+        self.routes: list[Route] = [
+            *_sign_in.routes(self.settings, entrance),
+            # *_pages.routes(self.settings),            <- PAGES
+            # *_api.routes(self.settings, entrance),    <- API
+        ]
+        self._door = Places(1)
+        self._opened_here = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; served alone, take part in the lifespan."""
+        match scope["type"]:
+            case "http":
+                await self._answer(scope, receive, guarded_send(scope, send))
+            case "lifespan":
+                await run_lifespan(_nothing, scope, receive, send, enter=self._start, leave=self.aclose)
+            case "websocket":
+                await send({"type": "websocket.close", "code": 1000})
+            case _:
+                pass
+
+    async def aclose(self) -> None:
+        """Close the store, if it was opened here. Only where no lifespan reaches the page, and nobody else does it."""
+        if self._opened_here:
+            self._opened_here = False
+            await self.settings.store.close()
+
+    async def _start(self) -> None:
+        try:
+            await self._open()
+        except StoreUnavailable as problem:
+            logger.warning("the store cannot be reached; the key page answers 503 until it can: %s", problem)
+
+    async def _open(self) -> None:
+        async with self._door:
+            if not self.settings.store.is_open:
+                await self.settings.store.open()
+                self._opened_here = True
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = get_route_path(scope)
+        # Some frameworks leave a slash at the end of what is below a mount, or put one there.
+        scope = {**scope, "path": scope["path"].rstrip("/") if path.strip("/") else f"{scope['path'].rstrip('/')}/"}
+        allowed: set[str] = set()
+        for route in self.routes:
+            match, more = route.matches(scope)
+            if match is Match.FULL:
+                await route.app({**scope, **more}, receive, send)
+                return
+            if match is Match.PARTIAL:
+                allowed |= route.methods or set()
+        instead = answer_instead(self.settings, path, _no_such(allowed))
+        response = await instead(Request(scope, receive))
+        await response(scope, receive, send)
+
+
+def _no_such(allowed: set[str]) -> Problem:
+    if not allowed:
+        return Problem(HTTPStatus.NOT_FOUND, "no_page", "There is nothing at this address.")
+    return Problem(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        "method",
+        "This cannot be done at this address.",
+        headers={"allow": ", ".join(sorted(allowed))},
+    )
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Take no part in a lifespan."""

@@ -1,0 +1,159 @@
+"""The doors of the page: what happens before an endpoint runs, and what becomes of what it raises.
+
+There are two kinds. `page` and `form` are for browsers: nobody is sent to sign in, and what goes wrong is a page. `api`
+is for programs, which are told in problem documents. Whoever asks for a change has to prove at either that it is a page
+of ours that asks.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from keyguard.admin._answers import problem_document
+from keyguard.admin._form import Form, read_form
+from keyguard.admin._problems import Problem, problem_of
+from keyguard.admin._settings import Settings
+from keyguard.admin._visit import Notice, Visit
+from keyguard.admin._visitor import Way
+from keyguard.journal import Journal
+
+__all__ = ["Endpoint", "FormEndpoint", "answer_instead", "api", "error_page", "form", "page"]
+
+Endpoint = Callable[[Visit], Awaitable[Response]]
+FormEndpoint = Callable[[Visit, Form], Awaitable[Response]]
+OnError = Callable[[Visit, Problem], Response]
+
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+_JOURNAL = Journal()
+
+
+# --- for browsers ------------------------------------------------------------------------------------------------
+
+
+def page(settings: Settings, path: str, endpoint: Endpoint, *, open_to_all: bool = False) -> Route:
+    """Return the route of a page: GET and HEAD."""
+
+    async def run(visit: Visit) -> Response:
+        if visit.visitor is None and not open_to_all:
+            return _sign_in_first(visit)
+        return await endpoint(visit)
+
+    return _route(settings, path, ["GET"], run, on_error=error_page)
+
+
+def form(settings: Settings, path: str, endpoint: FormEndpoint, *, open_to_all: bool = False) -> Route:
+    """Return the route that a form is sent to: POST. The endpoint is given what was sent, when the check is done."""
+
+    async def run(visit: Visit) -> Response:
+        if visit.visitor is None and not open_to_all:
+            return _sign_in_first(visit)
+        sent = await read_form(visit.request)
+        visit.check_change(sent.one("csrf"))
+        return await endpoint(visit, sent)
+
+    return _route(settings, path, ["POST"], run, on_error=error_page)
+
+
+def error_page(visit: Visit, problem: Problem) -> Response:
+    """Return a page that says what went wrong."""
+    return visit.page(
+        "message.html",
+        problem.status,
+        headers=problem.headers,
+        heading=problem.status.phrase,
+        sentence=problem.detail,
+        link=None if visit.visitor is None else visit.url("/"),
+        link_word="Back to the keys",
+    )
+
+
+def _sign_in_first(visit: Visit) -> Response:
+    """Send nobody to where people sign in, and from there back to here."""
+    settings, request = visit.settings, visit.request
+    here = visit.here if request.method in _SAFE_METHODS else "/"
+    if settings.has_form:
+        notice = (
+            None if request.method in _SAFE_METHODS else Notice(kind="failed", text="Sign in first. Nothing was done.")
+        )
+        return visit.go("/sign-in", notice, next=None if here == "/" else here)
+    if settings.sign_in_url is not None:
+        return RedirectResponse(settings.sign_in_url, status_code=HTTPStatus.SEE_OTHER)
+    visit.desk  # noqa: B018 It raises: nobody is told to sign in to the app first.
+    return Response()
+
+
+# --- for programs ------------------------------------------------------------------------------------------------
+
+
+def api(settings: Settings, path: str, endpoint: Endpoint, *methods: str, open_to_all: bool = False) -> Route:
+    """Return the route of an operation of the JSON API."""
+
+    async def run(visit: Visit) -> Response:
+        if not open_to_all:
+            visit.desk  # noqa: B018 It raises, if nobody visits.
+        if visit.request.method not in _SAFE_METHODS and _is_by_browser(visit):
+            visit.check_change(visit.request.headers.get("x-csrf-token"))
+        return await endpoint(visit)
+
+    return _route(settings, path, methods, run, on_error=_document)
+
+
+def _is_by_browser(visit: Visit) -> bool:
+    """Tell whether a browser could have made a request by itself, which is all that another site can have it do.
+
+    It adds cookies, passwords (Basic), certificates and its address; it never adds a bearer token.
+    """
+    headers = visit.request.headers
+    by_token = visit.visitor is not None and visit.visitor.way is Way.APP
+    by_token = by_token and headers.get("authorization", "").lower().startswith("bearer ")
+    return "cookie" in headers or not by_token
+
+
+# --- for both ----------------------------------------------------------------------------------------------------
+
+
+def answer_instead(settings: Settings, path: str, problem: Problem) -> Callable[[Request], Awaitable[Response]]:
+    """Return what answers with `problem` where there is no endpoint: as a page, or as below the API."""
+
+    async def raise_it(_: Visit) -> Response:
+        raise problem
+
+    is_api = path == "/api" or path.startswith("/api/")
+    return _endpoint(settings, raise_it, on_error=_document if is_api else error_page)
+
+
+def _route(settings: Settings, path: str, methods: Sequence[str], run: Endpoint, *, on_error: OnError) -> Route:
+    return Route(path, _endpoint(settings, run, on_error=on_error), methods=list(methods), name=run.__name__)
+
+
+def _endpoint(settings: Settings, run: Endpoint, *, on_error: OnError) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        visit = Visit(settings, request)
+        try:
+            await visit.arrive()
+            response = await run(visit)
+        except ClientDisconnect:
+            return Response(status_code=HTTPStatus.BAD_REQUEST)  # Nobody is there to read it.
+        except Exception as error:  # noqa: BLE001 Whatever it is, the visitor sees nothing of it.
+            response = on_error(visit, problem_of(error) or _unexpected(error))
+        visit.cookies.write(response)
+        return response
+
+    return answer
+
+
+def _document(_: Visit, problem: Problem) -> Response:
+    return problem_document(problem)
+
+
+def _unexpected(error: Exception) -> Problem:
+    """Write that something failed, and tell nothing of it."""
+    _JOURNAL.trouble("the key page failed", error, unexpected=True)
+    return Problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "failed",
+        "Something went wrong here. It was written down for whoever runs this.",
+    )

@@ -1,0 +1,113 @@
+"""Signing in with a name and a password, and out again: one procedure for the form and for the API."""
+
+import math
+import re
+from datetime import timedelta
+from http import HTTPStatus
+
+from keyguard import lifecycle
+from keyguard.admin._problems import Problem
+from keyguard.admin._settings import Settings
+from keyguard.admin._visit import Visit
+from keyguard.admin._visitor import Visitor, Way
+from keyguard.lifecycle import SignedIn
+from keyguard.ports import SessionStore
+from keyguard.throttle import Throttle
+
+__all__ = ["Entrance", "way_back"]
+
+_PLACE = re.compile(r"/(?:[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*)?(?:\?[!$&-;=?@A-Z_a-z~%]*)?")
+"""A path of the page's: no dot, escape or second slash that could lead out of the mount or to another host."""
+
+
+def way_back(asked_for: str) -> str:
+    """Return where to go after signing in: to what was asked for, if it is one of the page's own, else to its front."""
+    is_ours = _PLACE.fullmatch(asked_for) is not None
+    return asked_for if is_ours and not asked_for.startswith(("/sign-", "/api/", "/assets/")) else "/"
+
+
+class Entrance:
+    """Signs people in and out; it counts who tries too often, for one process.
+
+    Five attempts a minute are let through for one name from one address. A name may be tried twenty times a minute from
+    anywhere, and an address may try twenty times a minute whatever names.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        per = timedelta(minutes=1)
+        self._pairs = Throttle(5, per)
+        self._names = Throttle(20, per)
+        self._addresses = Throttle(20, per)
+
+    async def sign_in(self, visit: Visit, name: str, password: str) -> None:
+        """Sign a visitor in: `visit` has them, and a new session, afterwards.
+
+        Raises:
+            Problem: 404 if people do not sign in here, 429 if too many have tried, and 401 if name and password are not
+                those of an active owner.
+            StoreUnavailable: if the store does not answer.
+        """
+        store = self._settings.store
+        if not self._settings.has_form or not isinstance(store, SessionStore):
+            raise Problem(HTTPStatus.NOT_FOUND, "not_found", "People do not sign in here, but to the app.")
+        self._begin(visit, name)
+        signed_in = await lifecycle.sign_in(
+            store, name, password, lifetime=self._settings.session_lifetime, clock=self._settings.clock
+        )
+        if signed_in is None:
+            raise Problem(
+                HTTPStatus.UNAUTHORIZED,
+                "wrong_password",
+                "The name or the password is not right.",
+                headers={"www-authenticate": 'Session realm="keys"'},
+            )
+        self._take_back(visit, name)
+        await self._end(visit)
+        self._welcome(visit, signed_in)
+
+    async def sign_out(self, visit: Visit) -> bool:
+        """End the visitor's session, on every worker; tell whether there was one. Raises `StoreUnavailable`."""
+        ended = await self._end(visit)
+        visit.cookies.drop("session")
+        visit.cookies.drop("browser")
+        visit.visitor = None
+        return ended
+
+    def _welcome(self, visit: Visit, signed_in: SignedIn) -> None:
+        visit.cookies.keep("session", signed_in.token, self._settings.session_lifetime)
+        visit.cookies.drop("browser")
+        owner = signed_in.owner
+        visit.visitor = Visitor(owner=owner, is_superuser=owner.is_superuser, way=Way.SESSION)
+
+    async def _end(self, visit: Visit) -> bool:
+        token, store = visit.cookies.session, self._settings.store
+        if token is None or not isinstance(store, SessionStore):
+            return False
+        return await lifecycle.sign_out(store, token, clock=self._settings.clock)
+
+    # --- who tries too often ---
+
+    def _begin(self, visit: Visit, name: str) -> None:
+        """Count an attempt. Raises `Problem` (429) if there are too many."""
+        begun: list[tuple[Throttle, str]] = []
+        for throttle, counted in self._counted(visit, name):
+            wait = throttle.attempt(counted)
+            if wait:
+                for each, counted_before in begun:
+                    each.succeeded(counted_before)
+                raise Problem(
+                    HTTPStatus.TOO_MANY_REQUESTS,
+                    "too_many_attempts",
+                    "There were too many attempts to sign in. Wait a moment, and try again.",
+                    headers={"retry-after": str(math.ceil(wait))},
+                )
+            begun.append((throttle, counted))
+
+    def _take_back(self, visit: Visit, name: str) -> None:
+        for throttle, counted in self._counted(visit, name):
+            throttle.succeeded(counted)
+
+    def _counted(self, visit: Visit, name: str) -> list[tuple[Throttle, str]]:
+        address = str(visit.address)
+        return [(self._pairs, f"{address} {name}"), (self._names, name), (self._addresses, address)]

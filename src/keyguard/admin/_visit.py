@@ -1,0 +1,172 @@
+"""One request to the page: who comes, what they bring, and how it is answered."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any, Literal
+from urllib.parse import quote, urlencode
+
+from starlette._utils import get_route_path
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from keyguard.address import client_address
+from keyguard.admin._answers import html
+from keyguard.admin._cookies import Cookies, path_of
+from keyguard.admin._csrf import Seal, comes_from_here
+from keyguard.admin._desk import Desk
+from keyguard.admin._problems import Problem
+from keyguard.admin._settings import Settings
+from keyguard.admin._visitor import Visitor, Way, who_visits
+from keyguard.model import IPAddress
+
+__all__ = ["Notice", "Visit"]
+
+_NOTICE_SECONDS = timedelta(seconds=60)
+_LONGEST_NOTICE = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What the next page says: what happened, or what failed."""
+
+    text: str
+    kind: Literal["done", "failed"] = "done"
+
+
+class Visit:
+    """A request, and all that an endpoint of the page needs.
+
+    An endpoint is called only if somebody visits (unless its door is `open_to_all`) and, where it changes something,
+    when it is known that a page of ours has asked for it.
+    """
+
+    def __init__(self, settings: Settings, request: Request) -> None:
+        self.settings = settings
+        self.request = request
+        self.cookies = Cookies(request, secure=settings.secure_cookies)
+        self.visitor: Visitor | None = None
+        """Who visits; None for nobody."""
+        self._root = path_of(request.scope.get("root_path") or "")
+
+    async def arrive(self) -> None:
+        """Find out who visits. Raises what `who_visits` does."""
+        self.visitor = await who_visits(self.settings, self.request.scope, self.cookies.session)
+
+    # --- who ---
+
+    @property
+    def desk(self) -> Desk:
+        """All that the visitor may see and do. Raises `Problem` (401) if nobody visits."""
+        if self.visitor is None:
+            raise Problem(
+                HTTPStatus.UNAUTHORIZED,
+                "not_signed_in",
+                "You are not signed in.",
+                headers={"www-authenticate": 'Session realm="keys"'},
+            )
+        return Desk(self.settings, self.visitor)
+
+    @property
+    def address(self) -> IPAddress | None:
+        """Where the request comes from."""
+        scope = self.request.scope
+        return client_address(scope.get("client"), self.request.headers.raw, trusted_hops=self.settings.trusted_hops)
+
+    # --- what was signed, and who has asked ---
+
+    @property
+    def seal(self) -> Seal:
+        """What signs for this visitor in this browser."""
+        visitor = self.visitor
+        by_session = visitor is not None and visitor.way is Way.SESSION
+        secret = self.cookies.session if by_session else None
+        return Seal(
+            secret or self.cookies.browser,
+            "nobody" if visitor is None else f"{visitor.way.value} {visitor.owner.id}",
+            self.settings.clock,
+        )
+
+    @property
+    def csrf_token(self) -> str:
+        """What a form, or the header `X-CSRF-Token`, has to bring."""
+        return self.seal.sign("change", "change")
+
+    def check_change(self, token: str | None) -> None:
+        """Make sure that a page of ours, in this visitor's browser, has asked for a change.
+
+        Raises `Problem` (403) if `token` is not one that was made for this visitor, or the request comes from a page of
+        another site.
+        """
+        if not comes_from_here(self.request.headers, self.request.url.scheme, self.settings.trusted_origins):
+            raise Problem(
+                HTTPStatus.FORBIDDEN,
+                "foreign_origin",
+                "The request was not made by this page, as far as your browser says. Nothing was done.",
+            )
+        if token is None or self.seal.read("change", token) != "change":
+            raise Problem(
+                HTTPStatus.FORBIDDEN,
+                "csrf_token",
+                "The page was open for too long, or you have signed in anew since: load it again. Nothing was done.",
+            )
+
+    # --- answers ---
+
+    def url(self, path: str, **query: object) -> str:
+        """Return the address of one of the page's own paths, such as ``/new``, as a link has it.
+
+        A `query` value that is None is left out, one that is a list stands there once for each of its members.
+        """
+        given = {name: value for name, value in query.items() if value is not None}
+        return f"{self._root}{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
+
+    @property
+    def here(self) -> str:
+        """The path that was asked for, as `url` takes it, with its query."""
+        query = self.request.scope.get("query_string", b"").decode("latin-1")
+        path = quote(get_route_path(self.request.scope), safe="/", errors="replace")
+        return f"{path}?{query}" if query else path
+
+    def page(
+        self,
+        template: str,
+        status: HTTPStatus = HTTPStatus.OK,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> Response:
+        """Return a page made from a template, which has `more` and what every template has.
+
+        That is `settings`, `brand` (the page's title), `visitor` (None for nobody), `can_sign_out`, `csrf_token`, `url`
+        (this visit's), `now`, and `told`: a `Notice` that is shown this once, or None.
+        """
+        everywhere = {
+            "settings": self.settings,
+            "brand": self.settings.title,
+            "visitor": self.visitor,
+            "can_sign_out": self.visitor is not None and self.visitor.way is Way.SESSION,
+            "csrf_token": self.csrf_token,
+            "url": self.url,
+            "asset": lambda name: self.url(f"/assets/{name}"),
+            "here": "",
+            "now": self.settings.clock(),
+            "told": self._take_notice(),
+        }
+        return html(template, status, {**everywhere, **more}, headers=headers)
+
+    def go(self, path: str, notice: Notice | None = None, **query: object) -> Response:
+        """Send the browser to one of the page's own paths, where `notice` is shown."""
+        if notice is not None:
+            said = [notice.kind, notice.text[:_LONGEST_NOTICE]]
+            self.cookies.keep("notice", self.seal.sign("notice", said), _NOTICE_SECONDS)
+        return RedirectResponse(self.url(path, **query), status_code=HTTPStatus.SEE_OTHER)
+
+    def _take_notice(self) -> Notice | None:
+        brought = self.cookies.brought("notice")
+        if brought is None:
+            return None
+        self.cookies.drop("notice")
+        said = self.seal.read("notice", brought, within=_NOTICE_SECONDS)
+        return None if said is None else Notice(kind=said[0], text=said[1])

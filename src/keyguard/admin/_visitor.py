@@ -1,0 +1,138 @@
+"""Who visits the page: by a session of the page's own, by the app's own sign-in, or as the auto-login user."""
+
+from dataclasses import dataclass
+from enum import Enum
+from http import HTTPStatus
+
+from starlette.types import Scope
+
+from keyguard import lifecycle
+from keyguard.access import Access
+from keyguard.admin._problems import Problem
+from keyguard.admin._settings import Settings
+from keyguard.errors import StoreUnavailable
+from keyguard.journal import Journal
+from keyguard.middleware import KeyGuard, answer_of
+from keyguard.model import ALL_SCOPES, Allowed, Owner, Principal, Rule
+from keyguard.ports import SessionStore
+from keyguard.settings import Policy
+
+__all__ = ["Visitor", "Way", "who_visits"]
+
+_JOURNAL = Journal()
+
+
+class Way(Enum):
+    """How the page knows who visits."""
+
+    SESSION = "session"
+    """By a session of its own."""
+    APP = "app"
+    """By the app's own sign-in."""
+    AUTO_LOGIN = "auto-login"
+    """Everybody is the auto-login user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """Who visits: an active owner."""
+
+    owner: Owner
+    is_superuser: bool
+    """Whether everyone's keys are theirs to manage. By a session the owner's flag, by the app what it says."""
+    way: Way
+    scopes: frozenset[str] = ALL_SCOPES
+    """What they may do, and so what a key of theirs may be made to do."""
+
+
+async def who_visits(settings: Settings, scope: Scope, token: str | None) -> Visitor | None:
+    """Return who visits, None for nobody; `token` is what stands in the page's own session cookie.
+
+    A key is no session: whoever was let in by one is not known by it here.
+
+    Raises:
+        Problem: 403 if they are not an active owner of the store.
+        StoreUnavailable: if the store, or the app's own sign-in, does not answer.
+    """
+    found = await _by_session(settings, token) if token is not None and settings.has_form else None
+    if found is None:
+        found = await _by_app(settings, scope)
+    return found if found is not None else await _by_auto_login(settings, scope)
+
+
+async def _by_session(settings: Settings, token: str) -> Visitor | None:
+    store = settings.store
+    if not isinstance(store, SessionStore):  # As `Settings` has made sure.
+        return None
+    found = await lifecycle.find_session(store, token, clock=settings.clock)
+    if found is None:
+        return None
+    return Visitor(owner=found.owner, is_superuser=found.owner.is_superuser, way=Way.SESSION)
+
+
+async def _by_app(settings: Settings, scope: Scope) -> Visitor | None:
+    principal = _known_in_front(settings, scope)
+    if principal is None and settings.identify is not None and not _was_let_in_by_key(scope):
+        principal = await _identified(settings, scope)
+    if principal is None:
+        return None
+    owner = _admitted(await settings.store.get_owner(principal.id))
+    return Visitor(owner=owner, is_superuser=principal.is_superuser, way=Way.APP, scopes=principal.scopes)
+
+
+async def _by_auto_login(settings: Settings, scope: Scope) -> Visitor | None:
+    policy = settings.policy or _policy_in_front(settings, scope)
+    if policy is None or policy.auto_login_user is None or not (policy.auto_login or policy.skip_auth):
+        return None
+    owner = _admitted(await settings.store.find_owner(policy.auto_login_user))
+    return Visitor(owner=owner, is_superuser=owner.is_superuser, way=Way.AUTO_LOGIN)
+
+
+def _admitted(owner: Owner | None) -> Owner:
+    if owner is None:
+        raise Problem(
+            HTTPStatus.FORBIDDEN, "unknown_owner", "You are signed in, but there is no owner of keys with your id here."
+        )
+    if not owner.is_active:
+        raise Problem(HTTPStatus.FORBIDDEN, "inactive_owner", "Your account is deactivated: its keys are, too.")
+    return owner
+
+
+# --- the guard in front, and the app's own sign-in ---------------------------------------------------------------
+
+
+def _guard_in_front(settings: Settings, scope: Scope) -> tuple[Access, KeyGuard] | None:
+    """Return what a guard with the very same store has made of the request: the ids of another mean others."""
+    access = scope.get("keyguard")
+    if isinstance(access, Access) and isinstance(access.guard, KeyGuard) and access.guard.store is settings.store:
+        return access, access.guard
+    return None
+
+
+def _known_in_front(settings: Settings, scope: Scope) -> Principal | None:
+    in_front = _guard_in_front(settings, scope)
+    decision = None if in_front is None else in_front[0].decision
+    return decision.principal if isinstance(decision, Allowed) and decision.rule is Rule.IDENTIFIED else None
+
+
+def _policy_in_front(settings: Settings, scope: Scope) -> Policy | None:
+    in_front = _guard_in_front(settings, scope)
+    return None if in_front is None else in_front[1].policy
+
+
+def _was_let_in_by_key(scope: Scope) -> bool:
+    """Tell whether what stands in the scope of the caller comes from a key, of whatever store."""
+    access = scope.get("keyguard")
+    return isinstance(access, Access) and access.rule is Rule.KEY
+
+
+async def _identified(settings: Settings, scope: Scope) -> Principal | None:
+    """Ask the app's own sign-in. An exception there must not be taken for "nobody"."""
+    try:
+        principal: object = None if settings.identify is None else await answer_of(settings.identify, scope)
+        if principal is not None and not isinstance(principal, Principal):
+            raise TypeError(f"identify returns a Principal or None; not {type(principal).__name__}")  # noqa: TRY301 As what it raises itself.
+    except Exception as problem:
+        _JOURNAL.trouble("identify failed", problem, unexpected=True)
+        raise StoreUnavailable("identify failed") from problem
+    return principal
