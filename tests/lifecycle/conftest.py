@@ -17,7 +17,7 @@ async def make_store(request, tmp_path):
         if request.param == "memory":
             store = MemoryStore(keyring=keyring)
             if stores:
-                for name in ("_owners", "_passwords", "_keys", "_by_lookup", "_events"):
+                for name in ("_owners", "_passwords", "_sessions", "_keys", "_by_lookup", "_events"):
                     setattr(store, name, getattr(stores[0], name))
         else:
             store = SQLStore(f"sqlite+aiosqlite:///{tmp_path}/keys.db", keyring=keyring)

@@ -49,6 +49,8 @@ async def sign_in(
 ) -> SignedIn | None:
     """Begin a session of the active owner with that name and password; None if there is no such owner.
 
+    Where owners live in the app's own table none has a password here: the app signs them in.
+
     How long that takes does not tell who is an owner, as far as `verify_password` says so. It does not limit how often
     somebody tries: `keyguard.throttle` does. Sessions that have expired are deleted on the way.
 
@@ -62,7 +64,6 @@ async def sign_in(
 
     Raises:
         ConfigurationError: if `lifetime` is not as above.
-        NotSupported: if owners live in the app's own table.
         Overloaded: if too many slow hashes wait.
     """
     _check_lifetime(lifetime)
