@@ -15,11 +15,11 @@ from keyguard.admin._doors import answer_instead
 from keyguard.admin._entrance import Entrance
 from keyguard.admin._problems import Problem
 from keyguard.admin._settings import DEFAULT_LIFETIMES, Settings, Theme
+from keyguard.answers import POLICY_VIOLATION
 from keyguard.clock import utc_now
 from keyguard.errors import StoreUnavailable
 from keyguard.journal import logger
 from keyguard.lifespan import run_lifespan
-from keyguard.loops import Places
 from keyguard.middleware import Identify
 from keyguard.ports import Clock, KeyRegistry
 from keyguard.settings import Policy
@@ -74,8 +74,6 @@ class KeyAdmin:
             # *_pages.routes(self.settings),            <- PAGES
             # *_api.routes(self.settings, entrance),    <- API
         ]
-        self._door = Places(1)
-        self._opened_here = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; served alone, take part in the lifespan."""
@@ -85,27 +83,20 @@ class KeyAdmin:
             case "lifespan":
                 await run_lifespan(_nothing, scope, receive, send, enter=self._start, leave=self.aclose)
             case "websocket":
-                await send({"type": "websocket.close", "code": 1000})
+                await receive()
+                await send({"type": "websocket.close", "code": POLICY_VIOLATION})
             case _:
                 pass
 
     async def aclose(self) -> None:
         """Close the store, if it was opened here. Only where no lifespan reaches the page, and nobody else does it."""
-        if self._opened_here:
-            self._opened_here = False
-            await self.settings.store.close()
+        await self.settings.opening.close()
 
     async def _start(self) -> None:
         try:
-            await self._open()
+            await self.settings.opening.open()
         except StoreUnavailable as problem:
             logger.warning("the store cannot be reached; the key page answers 503 until it can: %s", problem)
-
-    async def _open(self) -> None:
-        async with self._door:
-            if not self.settings.store.is_open:
-                await self.settings.store.open()
-                self._opened_here = True
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = get_route_path(scope)

@@ -9,12 +9,12 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response
 
-__all__ = ["Cookies", "path_of"]
+__all__ = ["SAFE", "Cookies", "path_of"]
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 """32 random bytes as base64url: a session's text, and our own random cookie."""
 
-_SAFE = "/:@!$&'()*+,=~"
+SAFE = "/:@!$&'()*+,=~"
 """What stands in a path as it is (RFC 3986 §3.3), but for the ``;`` that ends a cookie's attribute."""
 
 
@@ -23,7 +23,7 @@ def path_of(root_path: str) -> str:
 
     One slash stands before it: two would make of every link one that leads to another host.
     """
-    root = quote(root_path.strip("/"), safe=_SAFE, errors="replace")
+    root = quote(root_path.strip("/"), safe=SAFE, errors="replace")
     return f"/{root}" if root else ""
 
 
@@ -38,7 +38,7 @@ class Cookies:
         self._root = path_of(request.scope.get("root_path") or "")
         self._suffix = sha256(self._root.encode()).hexdigest()[:8]
         self._brought = request.cookies
-        self._secure = request.url.scheme == "https" if secure is None else secure
+        self._secure = request.scope.get("scheme") == "https" if secure is None else secure
         self._set: dict[str, tuple[str, timedelta | None]] = {}
 
     @property

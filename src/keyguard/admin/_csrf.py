@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from itsdangerous import BadData, URLSafeSerializer
-from starlette.datastructures import Headers
+from starlette.requests import Request
 
 from keyguard.ports import Clock
 
@@ -57,12 +57,13 @@ class Seal:
         )
 
 
-def comes_from_here(headers: Headers, scheme: str, trusted: frozenset[str]) -> bool:
+def comes_from_here(request: Request, trusted: frozenset[str]) -> bool:
     """Tell whether a request was made by a page of this host's, or of one of the `trusted` origins.
 
     Browsers say so in `Origin`, and where they leave that out in `Referer`; ``null`` and nothing are no answer. That
     the page is encrypted is asked only where we know that this request is: behind a proxy, we may not.
     """
+    headers = request.headers
     said = headers.get("origin") or headers.get("referer") or ""
     try:
         parts = urlsplit(said)
@@ -73,6 +74,11 @@ def comes_from_here(headers: Headers, scheme: str, trusted: frozenset[str]) -> b
         return True
     host = headers.get("host", "").lower()
     default_port = _PORTS.get(parts.scheme)
-    if not host or not netloc or default_port is None or (scheme == "https" and parts.scheme != "https"):
+    if (
+        not host
+        or not netloc
+        or default_port is None
+        or (request.scope.get("scheme") == "https" and parts.scheme != "https")
+    ):
         return False
     return netloc.removesuffix(default_port) == host.removesuffix(default_port)

@@ -38,7 +38,7 @@ class Desk:
     async def search(self, query: KeyQuery, *, offset: int = 0, limit: int = 50) -> KeyPage:
         """Return the visitor's own keys that fit `query`, at most `limit` of them, behind the first `offset`.
 
-        A superuser's query speaks of everyone's keys, unless its `owner_id` names one; that of any other visitor of their
+        A superuser's query speaks of everyone's keys, unless its `owner_id` names one; any other visitor's speaks of their
         own, whatever it says.
         """
         if not self.visitor.is_superuser:
@@ -71,6 +71,21 @@ class Desk:
         """
         owner = await self.owner(owner_id or self.visitor.owner.id)
         return await lifecycle.events(self._store, owner=owner, before=before, limit=limit)
+
+    async def names_of_actors(self, events: Iterable[AuditEvent]) -> dict[str, str]:
+        """Return what those are called who have done all that, by `actor`; whoever is no owner is not in it.
+
+        Who sees what was done to their keys also sees by whom.
+        """
+        found = [
+            await self._store.get_owner(actor) for actor in sorted({event.actor for event in events if event.actor})
+        ]
+        return {owner.id: owner.name for owner in found if owner is not None}
+
+    async def keys_of(self, ids: Iterable[str]) -> dict[str, KeyRecord]:
+        """Return keys by id; those that are gone, or another owner's, are not in it."""
+        found = [await self._store.get_key(key_id) for key_id in sorted(set(ids))]
+        return {key.id: key for key in found if key is not None and self._may_see(key)}
 
     async def owner(self, owner_id: str) -> Owner:
         """Return the visitor, or for a superuser any owner. Raises `NotFound`."""
@@ -196,9 +211,12 @@ class Desk:
     async def _key(self, key_id: str) -> KeyRecord:
         """Return a key that is the visitor's, or that a superuser asks for. Raises `NotFound` for any other."""
         record = await self._store.get_key(key_id)
-        if record is None or not (self.visitor.is_superuser or record.owner_id == self.visitor.owner.id):
+        if record is None or not self._may_see(record):
             raise NotFound("no key has that id")
         return record
+
+    def _may_see(self, record: KeyRecord) -> bool:
+        return self.visitor.is_superuser or record.owner_id == self.visitor.owner.id
 
     def _check_rights(self, scopes: Iterable[str]) -> None:
         """Make sure that no key comes out of here that may do more than the visitor."""

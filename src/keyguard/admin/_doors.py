@@ -18,13 +18,15 @@ from keyguard.admin._problems import Problem, problem_of
 from keyguard.admin._settings import Settings
 from keyguard.admin._visit import Notice, Visit
 from keyguard.admin._visitor import Way
+from keyguard.errors import StartRefused, StoreUnavailable
 from keyguard.journal import Journal
 
-__all__ = ["Endpoint", "FormEndpoint", "answer_instead", "api", "error_page", "form", "page"]
+__all__ = ["Endpoint", "FormEndpoint", "answer_instead", "api", "error_page", "form", "page", "public"]
 
 Endpoint = Callable[[Visit], Awaitable[Response]]
 FormEndpoint = Callable[[Visit, Form], Awaitable[Response]]
 OnError = Callable[[Visit, Problem], Response]
+Answering = Callable[[Request], Awaitable[Response]]
 
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _JOURNAL = Journal()
@@ -41,7 +43,12 @@ def page(settings: Settings, path: str, endpoint: Endpoint, *, open_to_all: bool
             return _sign_in_first(visit)
         return await endpoint(visit)
 
-    return _route(settings, path, ["GET"], run, on_error=error_page)
+    return _route(settings, path, ["GET"], endpoint, run, on_error=error_page)
+
+
+def public(settings: Settings, path: str, endpoint: Endpoint) -> Route:
+    """Return the route of what nobody is asked who they are for, not even by their cookies: GET and HEAD."""
+    return _route(settings, path, ["GET"], endpoint, endpoint, on_error=error_page, asks_who=False)
 
 
 def form(settings: Settings, path: str, endpoint: FormEndpoint, *, open_to_all: bool = False) -> Route:
@@ -54,7 +61,7 @@ def form(settings: Settings, path: str, endpoint: FormEndpoint, *, open_to_all: 
         visit.check_change(sent.one("csrf"))
         return await endpoint(visit, sent)
 
-    return _route(settings, path, ["POST"], run, on_error=error_page)
+    return _route(settings, path, ["POST"], endpoint, run, on_error=error_page)
 
 
 def error_page(visit: Visit, problem: Problem) -> Response:
@@ -98,7 +105,7 @@ def api(settings: Settings, path: str, endpoint: Endpoint, *methods: str, open_t
             visit.check_change(visit.request.headers.get("x-csrf-token"))
         return await endpoint(visit)
 
-    return _route(settings, path, methods, run, on_error=_document)
+    return _route(settings, path, methods, endpoint, run, on_error=_document)
 
 
 def _is_by_browser(visit: Visit) -> bool:
@@ -115,34 +122,55 @@ def _is_by_browser(visit: Visit) -> bool:
 # --- for both ----------------------------------------------------------------------------------------------------
 
 
-def answer_instead(settings: Settings, path: str, problem: Problem) -> Callable[[Request], Awaitable[Response]]:
+def answer_instead(settings: Settings, path: str, problem: Problem) -> Answering:
     """Return what answers with `problem` where there is no endpoint: as a page, or as below the API."""
 
     async def raise_it(_: Visit) -> Response:
         raise problem
 
     is_api = path == "/api" or path.startswith("/api/")
-    return _endpoint(settings, raise_it, on_error=_document if is_api else error_page)
+    return _answering(settings, raise_it, on_error=_document if is_api else error_page)
 
 
-def _route(settings: Settings, path: str, methods: Sequence[str], run: Endpoint, *, on_error: OnError) -> Route:
-    return Route(path, _endpoint(settings, run, on_error=on_error), methods=list(methods), name=run.__name__)
+def _route(
+    settings: Settings,
+    path: str,
+    methods: Sequence[str],
+    endpoint: Callable[..., object],
+    run: Endpoint,
+    *,
+    on_error: OnError,
+    asks_who: bool = True,
+) -> Route:
+    """Return a route that runs `run`, and is called what `endpoint` is."""
+    answer = _answering(settings, run, on_error=on_error, asks_who=asks_who)
+    return Route(path, answer, methods=list(methods), name=endpoint.__name__)
 
 
-def _endpoint(settings: Settings, run: Endpoint, *, on_error: OnError) -> Callable[[Request], Awaitable[Response]]:
+def _answering(settings: Settings, run: Endpoint, *, on_error: OnError, asks_who: bool = True) -> Answering:
     async def answer(request: Request) -> Response:
         visit = Visit(settings, request)
         try:
-            await visit.arrive()
+            if asks_who:
+                await visit.arrive()
             response = await run(visit)
         except ClientDisconnect:
             return Response(status_code=HTTPStatus.BAD_REQUEST)  # Nobody is there to read it.
         except Exception as error:  # noqa: BLE001 Whatever it is, the visitor sees nothing of it.
-            response = on_error(visit, problem_of(error) or _unexpected(error))
+            response = _failed(visit, error, on_error)
         visit.cookies.write(response)
         return response
 
     return answer
+
+
+def _failed(visit: Visit, error: Exception, on_error: OnError) -> Response:
+    if isinstance(error, StoreUnavailable | StartRefused):
+        _JOURNAL.trouble("the key page cannot do without the store", error)
+    try:
+        return on_error(visit, problem_of(error) or _unexpected(error))
+    except Exception as another:  # noqa: BLE001 The page that says so fails as well.
+        return problem_document(_unexpected(another))
 
 
 def _document(_: Visit, problem: Problem) -> Response:

@@ -4,6 +4,7 @@ import math
 import re
 from datetime import timedelta
 from http import HTTPStatus
+from ipaddress import IPv6Address, IPv6Network
 
 from keyguard import lifecycle
 from keyguard.admin._problems import Problem
@@ -11,6 +12,7 @@ from keyguard.admin._settings import Settings
 from keyguard.admin._visit import Visit
 from keyguard.admin._visitor import Visitor, Way
 from keyguard.lifecycle import SignedIn
+from keyguard.model import IPAddress
 from keyguard.ports import SessionStore
 from keyguard.throttle import Throttle
 
@@ -109,5 +111,10 @@ class Entrance:
             throttle.succeeded(counted)
 
     def _counted(self, visit: Visit, name: str) -> list[tuple[Throttle, str]]:
-        address = str(visit.address)
+        address = _who_calls(visit.address)
         return [(self._pairs, f"{address} {name}"), (self._names, name), (self._addresses, address)]
+
+
+def _who_calls(address: IPAddress | None) -> str:
+    """Return what an address is counted as: of IPv6 its /64, which is one customer's (RFC 6177)."""
+    return str(IPv6Network((address, 64), strict=False) if isinstance(address, IPv6Address) else address)

@@ -10,6 +10,7 @@ from keyguard.errors import (
     KeyguardError,
     NotFound,
     NotSupported,
+    StartRefused,
     StoreUnavailable,
 )
 from keyguard.refusals import RETRY_AFTER_SECONDS
@@ -65,7 +66,7 @@ def problem_of(error: Exception) -> Problem | None:  # noqa: PLR0911 A kind of e
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", _sentence(error))
         case NotSupported():
             return Problem(HTTPStatus.NOT_IMPLEMENTED, "not_supported", _sentence(error))
-        case StoreUnavailable():
+        case StoreUnavailable() | StartRefused():
             return Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "unavailable",

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import cast
 from urllib.parse import urlsplit
 
+from keyguard.admin._opening import Opening
 from keyguard.clock import utc_now
 from keyguard.errors import ConfigurationError
 from keyguard.middleware import Identify
@@ -80,6 +81,7 @@ class Settings:
     lifetime_by_default: timedelta | None = field(init=False)
     """The one that is chosen already; None for no end."""
     trusted_origins: frozenset[str] = field(init=False)
+    opening: Opening = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the values, and make of them what is used."""
@@ -95,6 +97,7 @@ class Settings:
             "lifetime_by_default": longest
             if longest is not None and self._is_beyond(longest)
             else self.default_lifetime,
+            "opening": Opening(self.store),
             "trusted_origins": frozenset(map(_origin, _listed("origins", self.origins))),
         }
         for name, value in made.items():

@@ -23,7 +23,7 @@ def routes(settings: Settings, entrance: Entrance) -> list[Route]:
     async def show(visit: Visit) -> Response:
         asked_for = visit.request.query_params.get("next", "")
         if visit.visitor is not None:
-            return visit.go(way_back(asked_for))
+            return visit.go_back(way_back(asked_for))
         return _form_page(visit, asked_for)
 
     async def sign_in(visit: Visit, sent: Form) -> Response:
@@ -31,7 +31,7 @@ def routes(settings: Settings, entrance: Entrance) -> list[Route]:
             await entrance.sign_in(visit, sent.one("name"), sent.one("password"))
         except Problem as problem:
             return _form_page(visit, sent.one("next"), name=sent.one("name"), problem=problem)
-        return visit.go(way_back(sent.one("next")))
+        return visit.go_back(way_back(sent.one("next")))
 
     async def sign_out(visit: Visit, _: Form) -> Response:
         await entrance.sign_out(visit)

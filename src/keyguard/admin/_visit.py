@@ -13,7 +13,8 @@ from starlette.responses import RedirectResponse, Response
 
 from keyguard.address import client_address
 from keyguard.admin._answers import html
-from keyguard.admin._cookies import Cookies, path_of
+from keyguard.admin._assets import assets_of
+from keyguard.admin._cookies import SAFE, Cookies, path_of
 from keyguard.admin._csrf import Seal, comes_from_here
 from keyguard.admin._desk import Desk
 from keyguard.admin._problems import Problem
@@ -52,6 +53,7 @@ class Visit:
 
     async def arrive(self) -> None:
         """Find out who visits. Raises what `who_visits` does."""
+        await self.settings.opening.open()
         self.visitor = await who_visits(self.settings, self.request.scope, self.cookies.session)
 
     # --- who ---
@@ -99,7 +101,7 @@ class Visit:
         Raises `Problem` (403) if `token` is not one that was made for this visitor, or the request comes from a page of
         another site.
         """
-        if not comes_from_here(self.request.headers, self.request.url.scheme, self.settings.trusted_origins):
+        if not comes_from_here(self.request, self.settings.trusted_origins):
             raise Problem(
                 HTTPStatus.FORBIDDEN,
                 "foreign_origin",
@@ -120,7 +122,8 @@ class Visit:
         A `query` value that is None is left out, one that is a list stands there once for each of its members.
         """
         given = {name: value for name, value in query.items() if value is not None}
-        return f"{self._root}{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
+        written = quote(path, safe=SAFE, errors="replace")
+        return f"{self._root}{written}" + (f"?{urlencode(given, doseq=True, errors='replace')}" if given else "")
 
     @property
     def here(self) -> str:
@@ -149,7 +152,7 @@ class Visit:
             "can_sign_out": self.visitor is not None and self.visitor.way is Way.SESSION,
             "csrf_token": self.csrf_token,
             "url": self.url,
-            "asset": lambda name: self.url(f"/assets/{name}"),
+            "asset": self._asset,
             "here": "",
             "now": self.settings.clock(),
             "told": self._take_notice(),
@@ -162,6 +165,13 @@ class Visit:
             said = [notice.kind, notice.text[:_LONGEST_NOTICE]]
             self.cookies.keep("notice", self.seal.sign("notice", said), _NOTICE_SECONDS)
         return RedirectResponse(self.url(path, **query), status_code=HTTPStatus.SEE_OTHER)
+
+    def _asset(self, name: str) -> str:
+        return self.url(f"/assets/{name}", v=assets_of(self.settings.theme)[name].version)
+
+    def go_back(self, place: str) -> Response:
+        """Send the browser to a `place` that `way_back` has returned: a path of the page's own with its query."""
+        return RedirectResponse(f"{self._root}{place}", status_code=HTTPStatus.SEE_OTHER)
 
     def _take_notice(self) -> Notice | None:
         brought = self.cookies.brought("notice")

@@ -1,0 +1,158 @@
+"""An app with the key page, its owners, and browsers that visit it."""
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+
+import httpx2
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+
+from keyguard import KeyGuard, Policy, lifecycle
+from keyguard.admin import KeyAdmin, with_key_page
+from keyguard.stores.memory import MemoryStore
+from keyguard.stores.sql import SQLStore
+from keyguard.testing import FrozenClock
+
+ORIGIN = "http://keys.test"
+PASSWORD = "correct horse battery staple"
+CSRF = re.compile(r'name="csrf" value="([^"]+)"')
+
+
+class Browser:
+    """A client that keeps cookies, and says as a browser does where a form comes from."""
+
+    def __init__(self, app, *, mount="/keys", origin=ORIGIN, address="192.0.2.7"):
+        transport = httpx2.ASGITransport(app=app, client=(address, 50_000))
+        self.client = httpx2.AsyncClient(transport=transport, base_url=origin)
+        self.mount = mount
+        self.origin = origin
+        self.csrf = ""
+
+    async def get(self, path="/", **more):
+        """Ask for a page, and remember the token that its forms have."""
+        return self._seen(await self.client.get(f"{self.mount}{path}", **more))
+
+    async def post(self, path, data=None, *, csrf=None, headers=None, **more):
+        """Send a form, with the token that was seen last."""
+        sent = {"csrf": self.csrf if csrf is None else csrf} | dict(data or {})
+        headers = {"origin": self.origin} | dict(headers or {})
+        return self._seen(await self.client.post(f"{self.mount}{path}", data=sent, headers=headers, **more))
+
+    async def follow(self, answer):
+        """Go where an answer leads to."""
+        return self._seen(await self.client.get(answer.headers["location"]))
+
+    async def api(self, method, path, *, json=None, headers=None, **more):
+        """Ask the API as a front end does: with the token, from a page of this origin."""
+        headers = {"origin": self.origin, "x-csrf-token": self.csrf} | dict(headers or {})
+        return await self.client.request(method, f"{self.mount}/api{path}", json=json, headers=headers, **more)
+
+    async def sign_in(self, name, password=PASSWORD):
+        await self.get("/sign-in")
+        answer = await self.post("/sign-in", {"name": name, "password": password})
+        if answer.status_code == 303:
+            await self.get("/sign-out")  # Any page will do: it brings the token of the new session.
+        return answer
+
+    def cookie(self, name):
+        """The value of a cookie whose name begins with `name`."""
+        return next((each.value for each in self.client.cookies.jar if each.name.startswith(name)), None)
+
+    def _seen(self, answer):
+        if found := CSRF.search(answer.text):
+            self.csrf = found[1]
+        return answer
+
+
+@dataclass
+class People:
+    """Who has keys: two owners and a superuser, all with the same password."""
+
+    ada: object
+    bob: object
+    root: object
+
+
+@pytest.fixture
+def clock():
+    return FrozenClock()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request, tmp_path):
+    store = MemoryStore()
+    if request.param == "sqlite":
+        store = SQLStore(f"sqlite+aiosqlite:///{tmp_path}/keys.db")
+        await store.create_schema()
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def people(store, clock):
+    return People(
+        ada=await lifecycle.add_owner(store, "ada", password=PASSWORD, clock=clock),
+        bob=await lifecycle.add_owner(store, "bob", password=PASSWORD, clock=clock),
+        root=await lifecycle.add_owner(store, "root", password=PASSWORD, is_superuser=True, clock=clock),
+    )
+
+
+async def whoami(request):
+    user = request.user
+    return JSONResponse({"user": user.name, "by": request.scope["keyguard"].rule.name})
+
+
+@pytest.fixture
+def make_app(store, clock):
+    """Make an app with the key page at /keys behind a guard; arguments go to `KeyAdmin`, `policy` to the guard."""
+
+    def make(*, guard_policy=None, path="/keys", **arguments):
+        arguments = {"clock": clock, "lifetimes": (timedelta(days=7), timedelta(days=30)), **arguments}
+        page = KeyAdmin(store, **arguments)
+        app = Starlette(routes=[Route("/whoami", whoami), Mount(path, app=page)])
+        policy = with_key_page(guard_policy or Policy(), path)
+        return KeyGuard(app, store=store, policy=policy, clock=clock)
+
+    return make
+
+
+@pytest.fixture
+def app(make_app):
+    return make_app()
+
+
+@pytest.fixture
+async def browse(app):
+    """Give browsers that visit `app`, or another one."""
+    browsers = []
+
+    def make(visited=None, **more):
+        browsers.append(Browser(visited or app, **more))
+        return browsers[-1]
+
+    yield make
+    for each in browsers:
+        await each.client.aclose()
+
+
+@pytest.fixture
+async def browser(browse):
+    """A browser in which nobody has signed in."""
+    return browse()
+
+
+@pytest.fixture
+async def signed_in(browse, people):
+    """Return a browser in which that owner has signed in: ``await signed_in("ada")``."""
+
+    async def make(name="ada", visited=None, **more):
+        new = browse(visited, **more)
+        answer = await new.sign_in(name)
+        assert answer.status_code == 303
+        return new
+
+    return make
