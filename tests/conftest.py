@@ -1,5 +1,6 @@
-"""Runs the leak watch of `leaks` over every test, and reports of it."""
+"""Runs the leak watch of `leaks` over every test, and reports of it; and lets `hangs` watch over its end."""
 
+import hangs
 import pytest
 from leaks import WATCH, install, make_loud
 from postgres import database, postgres, postgres_url
@@ -14,6 +15,7 @@ _REPORT = pytest.StashKey[dict]()
 def pytest_configure(config):
     config.stash[_REPORT] = {"keys": 0, "texts": 0, "leaks": []}
     install()
+    config.pluginmanager.register(hangs)
     # The watch sees all; what pytest shows of a failed test, and gives to caplog, begins where it always does.
     config.option.log_level = config.option.log_level or "WARNING"
 
