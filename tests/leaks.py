@@ -43,6 +43,9 @@ from keyguard.vault import SecretKeys
 __all__ = ["WATCH", "Leak", "install"]
 
 RUN = 12
+PART = 6
+STRIDE = RUN - PART + 1
+"""Wherever a run stands in a text, one of the parts that the text has at every so many characters lies within it."""
 SHORTEST_CANDIDATE = 20
 MOST_WAITING = 10_000
 FEWEST_DIFFERENT = 6
@@ -80,6 +83,7 @@ class Watch:
     def __init__(self):
         self._keys = set()
         self._runs = set()
+        self._parts = set()
         self._seen = {}
         self._leaks = []
         self._databases = set()
@@ -110,6 +114,7 @@ class Watch:
         if runs:
             self._keys.add(text)
             self._runs |= runs
+            self._parts |= {run[start : start + PART] for run in runs for start in range(STRIDE)}
 
     def candidate(self, value):
         """Watch for what was found in a request, if it is long enough to be told from other texts."""
@@ -218,6 +223,8 @@ class Watch:
     def _shows(self, text) -> Iterable[str]:
         decoded = unquote_to_bytes(text).decode("latin-1") if "%" in text else ""
         for form in (text, decoded):
+            if self._parts.isdisjoint([form[start : start + PART] for start in range(0, len(form), STRIDE)]):
+                continue  # A million texts are looked at, nearly all of them in vain: this is seven times as quick.
             for start in range(len(form) - RUN + 1):
                 if form[start : start + RUN] in self._runs:
                     end = start + RUN
