@@ -85,6 +85,11 @@ def rotate_with_grace(world):
     return _rotate(world, end="the grace's")
 
 
+def rotate_if_unchanged(world):
+    """Whoever has read the key as it was at first rotates it, if nothing was done to it since."""
+    return rotate(world) if world.key is None or not world.trail else (CONFLICT, world)
+
+
 def end_grace(world):
     """A key that was replaced is revoked for that, unless it was revoked already; no other key is in a grace."""
     if world.key is None:
@@ -92,6 +97,11 @@ def end_grace(world):
     if not world.key.is_replaced:
         return CONFLICT, world
     return (False, world) if world.key.revoked else (True, world.after("key.grace_ended", revoked="rotated"))
+
+
+def end_grace_if_unchanged(world):
+    """Whoever has read the key as it was at first ends its grace, if nothing was done to it since."""
+    return end_grace(world) if world.key is None or not world.trail else (CONFLICT, world)
 
 
 def purge(world):
@@ -103,7 +113,19 @@ def purge(world):
 
 
 CHANGES = {
-    change.__name__: change for change in (rename, disable, enable, revoke, rotate, rotate_with_grace, end_grace, purge)
+    change.__name__: change
+    for change in (
+        rename,
+        disable,
+        enable,
+        revoke,
+        rotate,
+        rotate_with_grace,
+        rotate_if_unchanged,
+        end_grace,
+        end_grace_if_unchanged,
+        purge,
+    )
 }
 
 BEGINNINGS = {

@@ -16,7 +16,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from keyguard.errors import ConfigurationError, InvalidKey
-from keyguard.keys import ENTROPY_BYTES, ApiKey, Plaintext, from_entropy, parse, recognise, scanner_pattern
+from keyguard.keys import (
+    ENTROPY_BYTES,
+    ApiKey,
+    Plaintext,
+    from_entropy,
+    id_from_entropy,
+    parse,
+    recognise,
+    scanner_pattern,
+)
 from keyguard.settings import KeyFormat, Keyring
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "keys.json").read_text())
@@ -70,6 +79,36 @@ def test_entropy_of_another_length_is_refused(length):
     with pytest.raises(ConfigurationError) as caught:
         from_entropy("kg", b"\xa5" * length)
     assert str(caught.value) == f"a key is made from exactly 48 random bytes; not {length}"
+
+
+@vectors
+def test_an_id_alone_is_what_the_key_would_have(vector):
+    """The first 16 bytes of a key's entropy give its id, also without the rest."""
+    assert id_from_entropy(bytes.fromhex(vector["entropy"])[:16]) == vector["id"]
+
+
+@pytest.mark.parametrize("length", [0, 15, 17, ENTROPY_BYTES])
+def test_an_id_is_made_of_16_bytes(length):
+    """No id is made of fewer or more."""
+    with pytest.raises(ConfigurationError, match=f"an id is made from exactly 16 random bytes; not {length}"):
+        id_from_entropy(b"\xa5" * length)
+
+
+@given(key=keys, key_id=st.from_regex(r"[0-9A-Za-z]{12}", fullmatch=True, alphabet=st.characters(codec="ascii")))
+def test_a_key_with_an_id_of_ones_own(key, key_id):
+    """With an id that is given all but the id and the checksum is of the entropy, and the whole is read as a key."""
+    secret = key.reveal().rpartition("_")[2][:43]
+    entropy = bytes(16) + _number(secret).to_bytes(32)
+    own = from_entropy(key.prefix, entropy, key_id=key_id)
+    assert own.reveal() == checksummed(f"{key.prefix}_{key_id}_{secret}")
+    assert (own.id, parse(own.reveal(), prefix=key.prefix)) == (key_id, own)
+
+
+def _number(digits):
+    number = 0
+    for digit in digits:
+        number = number * 62 + ALPHABET.index(digit)
+    return number
 
 
 def test_a_generated_key_is_strong():

@@ -28,20 +28,21 @@ def at_noon():
 
 
 CALLS = {
-    "rename": lambda store, key_id: lifecycle.rename(store, key_id, "new name", clock=at_noon),
-    "disable": lambda store, key_id: lifecycle.disable(store, key_id, clock=at_noon),
-    "enable": lambda store, key_id: lifecycle.enable(store, key_id, clock=at_noon),
-    "revoke": lambda store, key_id: lifecycle.revoke(store, key_id, reason="leaked", clock=at_noon),
-    "rotate": lambda store, key_id: lifecycle.rotate(store, key_id, clock=at_noon),
-    "rotate_with_grace": lambda store, key_id: lifecycle.rotate(store, key_id, grace=GRACE, clock=at_noon),
-    "end_grace": lambda store, key_id: lifecycle.end_grace(store, key_id, clock=at_noon),
-    "purge": lambda store, key_id: lifecycle.purge(store, PURGED, clock=at_noon),
+    "rename": lambda store, read: lifecycle.rename(store, read.id, "new name", clock=at_noon),
+    "disable": lambda store, read: lifecycle.disable(store, read.id, clock=at_noon),
+    "enable": lambda store, read: lifecycle.enable(store, read.id, clock=at_noon),
+    "revoke": lambda store, read: lifecycle.revoke(store, read.id, reason="leaked", clock=at_noon),
+    "rotate": lambda store, read: lifecycle.rotate(store, read.id, clock=at_noon),
+    "rotate_with_grace": lambda store, read: lifecycle.rotate(store, read.id, grace=GRACE, clock=at_noon),
+    "rotate_if_unchanged": lambda store, read: lifecycle.rotate(store, read.id, expected=read, clock=at_noon),
+    "end_grace": lambda store, read: lifecycle.end_grace(store, read.id, clock=at_noon),
+    "end_grace_if_unchanged": lambda store, read: lifecycle.end_grace(store, read.id, expected=read, clock=at_noon),
+    "purge": lambda store, _: lifecycle.purge(store, PURGED, clock=at_noon),
 }
+"""Each is given the key as it was at first."""
 
 PAIRS = [
-    pair
-    for pair in combinations_with_replacement(CALLS, 2)
-    if {*pair} & {"rotate", "rotate_with_grace", "end_grace", "purge"}
+    pair for pair in combinations_with_replacement(CALLS, 2) if not {*pair} <= {"rename", "disable", "enable", "revoke"}
 ]
 """The others are one call of the store each: nothing can come between."""
 
@@ -50,7 +51,7 @@ PAIRS = [
 
 
 async def begin(store, owner, key_id, beginning):
-    """Put a key into the store that is as a world begins."""
+    """Put a key into the store that is as a world begins, and return it."""
     key = BEGINNINGS[beginning]
     record = make_record(
         key_id,
@@ -63,6 +64,7 @@ async def begin(store, owner, key_id, beginning):
         rotated_at=NOON if key.is_replaced else None,
     )
     await store.add_key(record)
+    return record
 
 
 def said_of(record):
@@ -167,10 +169,10 @@ async def in_every_order(store, owner, beginning, one, other):
     while left:
         turns = Turns(left.pop())
         key_id = f"{beginning} {one} {other} {turns._choices}"
-        await begin(store, owner, key_id, beginning)
+        record = await begin(store, owner, key_id, beginning)
 
-        async def run(who, name, turns=turns, key_id=key_id):
-            answer = await answer_of(CALLS[name](Seen(store, turns, who), key_id))
+        async def run(who, name, turns=turns, record=record):
+            answer = await answer_of(CALLS[name](Seen(store, turns, who), record))
             turns.end(who)
             return answer
 
@@ -233,8 +235,8 @@ async def test_two_at_the_same_time_come_one_after_the_other(opened, kind):
         for pair in PAIRS:
             right = list(orders(beginning, *pair))
             key_id = f"{beginning} {pair}"
-            await begin(store, owner, key_id, beginning)
-            calls = [CALLS[name](each, key_id) for name, each in zip(pair, (store, other_store), strict=True)]
+            record = await begin(store, owner, key_id, beginning)
+            calls = [CALLS[name](each, record) for name, each in zip(pair, (store, other_store), strict=True)]
             answers = await asyncio.gather(*map(answer_of, calls))
             outcome = *answers, await world_of(store, key_id)
             assert outcome in right, f"{pair} on a key that is {beginning}"
@@ -265,9 +267,16 @@ class Generous(MemoryStore):
 class Talkative(MemoryStore):
     """Notes what was asked for, whether or not it was done."""
 
-    async def revoke_key(self, key_id, at, reason, *, events=()):
+    async def revoke_key(self, key_id, at, reason, *, events=(), **more):
         self._note(events)
-        return await super().revoke_key(key_id, at, reason)
+        return await super().revoke_key(key_id, at, reason, **more)
+
+
+class Heedless(MemoryStore):
+    """Changes a key whatever the caller has read."""
+
+    async def revoke_key(self, key_id, at, reason, *, expected=None, **more):
+        return await super().revoke_key(key_id, at, reason, **more)
 
 
 @pytest.mark.parametrize(
@@ -278,6 +287,7 @@ class Talkative(MemoryStore):
         (Generous, ("rotate", "rotate")),
         (Generous, ("revoke", "rotate_with_grace")),
         (Talkative, ("revoke", "end_grace")),
+        (Heedless, ("rename", "end_grace_if_unchanged")),
     ],
     ids=str,
 )

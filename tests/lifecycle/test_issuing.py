@@ -16,7 +16,7 @@ from lives import ADOPTING, HOUR, STRONG, WINDOW, A, B, ada
 from keyguard import lifecycle
 from keyguard.errors import ConfigurationError, Conflict, NotFound
 from keyguard.hashing import Argon2Hasher, hmac_digest, sha256_digest
-from keyguard.keys import from_entropy
+from keyguard.keys import from_entropy, id_from_entropy, parse
 from keyguard.model import Allowed, Facts, KeyRecord, Owner, Requirement
 from keyguard.policy import decide, judge
 from keyguard.settings import Keyring, Policy
@@ -91,6 +91,20 @@ async def test_from_the_same_entropy_the_same_key(vector, clock):
     assert issued.record.lookup == issued.record.verifier == sha256_digest(vector["key"].encode())
 
 
+async def test_what_is_asked_for_twice_is_issued_once(store, clock):
+    """By an id that was given out beforehand there is one key, however often it is asked for: the first one."""
+    owner, key_id = await ada(store), id_from_entropy(bytes(range(16)))
+    issued = await lifecycle.issue(store, owner, id=key_id, name="first", clock=clock)
+    assert issued.record.id == issued.key.id == key_id
+    assert issued.key.reveal().startswith(f"kg_{key_id}_")
+    assert parse(issued.key.reveal(), prefix="kg") == issued.key
+    with pytest.raises(Conflict):
+        await lifecycle.issue(store, owner, id=key_id, name="second", clock=clock)
+    assert await lifecycle.list_keys(store) == [issued.record]
+    assert await lifecycle.find(store, issued.key.reveal()) == issued.record
+    assert len(await lifecycle.events(store, key=key_id)) == 1
+
+
 async def test_the_owner_may_be_named_by_id(store):
     """A key is issued to an `Owner`, or to the id of one."""
     owner = await ada(store)
@@ -130,6 +144,7 @@ async def test_nothing_of_a_secret_is_kept_or_shown(store):
     assert all(secret not in repr(getattr(issued.record, name)) for name in KeyRecord.__slots__)
 
 
+ID = "a key's id has exactly 12 characters, of 0-9, A-Z and a-z$"
 SCOPE = "a scope is '\\*' or lower-case words"
 AWARE = "is an aware datetime, such as datetime.now"
 NETWORK = "a network is written like"
@@ -138,6 +153,13 @@ NETWORK = "a network is written like"
 @pytest.mark.parametrize(
     ("mistake", "sentence"),
     [
+        ({"id": 123456789012}, "id is a text; not int"),
+        ({"id": ""}, ID),
+        ({"id": "3fJ2x0Qm7Lp"}, ID),
+        ({"id": "3fJ2x0Qm7LpZ5"}, ID),
+        ({"id": "3fJ2x0Qm7Lp_"}, ID),
+        ({"id": "3fJ2x0Qm7Lpé"}, ID),
+        ({"id": "3fJ2x0Qm7Lp\n"}, ID),
         ({"name": None}, "name is a text; not NoneType"),
         ({"name": b"laptop"}, "name is a text; not bytes"),
         ({"scopes": "flows:read"}, "scopes is a list of names, even of one; not a str"),

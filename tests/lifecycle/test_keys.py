@@ -1,14 +1,14 @@
 """Keys that there are: named, switched off and on, revoked, listed, purged, counted."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from lives import HOUR, ada
 
 from keyguard import lifecycle
-from keyguard.errors import ConfigurationError, NotFound, NotSupported
-from keyguard.model import AuditKind, KeyState, Owner, Usage
+from keyguard.errors import Changed, ConfigurationError, NotFound, NotSupported
+from keyguard.model import AuditKind, KeyOrder, KeyPage, KeyQuery, KeyState, ListedKey, Owner, Usage
 from keyguard.stores.memory import MemoryStore
 from keyguard.testing import NOON
 
@@ -71,6 +71,114 @@ async def test_a_name_and_a_reason_are_texts(store):
     with pytest.raises(ConfigurationError, match="reason is a text; not NoneType"):
         await lifecycle.revoke(store, before.id, reason=None)
     assert await lifecycle.get(store, before.id) == before
+
+
+# --- what was read ----------------------------------------------------------------------------------------------
+
+CHANGES = {
+    "rename": lambda store, key_id, **more: lifecycle.rename(store, key_id, "new", **more),
+    "disable": lifecycle.disable,
+    "enable": lifecycle.enable,
+    "revoke": lifecycle.revoke,
+}
+
+OTHERS = {
+    "renamed": lambda store, key_id: lifecycle.rename(store, key_id, "other"),
+    "disabled": lifecycle.disable,
+    "revoked": lifecycle.revoke,
+    "rotated": lambda store, key_id: lifecycle.rotate(store, key_id, grace=HOUR),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+async def test_what_was_read_is_changed(store, clock, change):
+    """A change that says what the caller has read is made where the key still is so."""
+    key_id = (await lifecycle.issue(store, await ada(store), name="old", clock=clock)).record.id
+    if change is lifecycle.enable:
+        await lifecycle.disable(store, key_id)
+    read = await lifecycle.get(store, key_id)
+    assert await change(store, key_id, expected=read) in {None, True}
+    assert await lifecycle.get(store, key_id) != read
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+async def test_what_somebody_else_has_changed_is_not(store, clock, change):
+    """A change that says what the caller has read is not made where somebody was faster, and leaves no event."""
+    owner = await ada(store)
+    for what, other in OTHERS.items():
+        read = (await lifecycle.issue(store, owner, name="old", clock=clock)).record
+        await other(store, read.id)
+        before, events = await lifecycle.get(store, read.id), await lifecycle.events(store)
+        with pytest.raises(Changed):
+            await change(store, read.id, expected=read)
+        assert await lifecycle.get(store, read.id) == before, what
+        assert await lifecycle.events(store) == events, what
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+async def test_another_key_was_not_read(change):
+    """What is expected is the key that is to be changed, and neither another one nor its id."""
+    store = MemoryStore()
+    owner = await ada(store)
+    one, other = [(await lifecycle.issue(store, owner)).record for _ in range(2)]
+    with pytest.raises(ConfigurationError, match="expected is the key itself, as it was read; not another one"):
+        await change(store, one.id, expected=other)
+    with pytest.raises(ConfigurationError, match="expected is of type KeyRecord; not str"):
+        await change(store, one.id, expected=one.id)
+    assert await lifecycle.get(store, one.id) == one
+
+
+# --- lists ------------------------------------------------------------------------------------------------------
+
+
+async def test_keys_are_searched(store, clock):
+    """A search gives a part of what fits, with the owner and the uses of each key, and how many there are in all."""
+    owner = await ada(store)
+    keys = [(await lifecycle.issue(store, owner, name=f"laptop {n}", clock=clock)).record for n in range(3)]
+    await lifecycle.issue(store, owner, name="phone", clock=clock)
+    await store.record_uses({keys[1].id: Usage(total=7)}, worker="w", sequence=1)
+    query = KeyQuery(owner_id=owner.id, text="laptop", order=KeyOrder.NAME, descending=False)
+    page = await lifecycle.search_keys(store, query, offset=1, limit=1)
+    assert page == KeyPage(keys=(ListedKey(key=keys[1], owner=owner, usage=Usage(total=7)),), total=3)
+    assert [each.key for each in (await lifecycle.search_keys(store, query)).keys] == keys
+
+
+async def test_keys_are_searched_by_what_they_are_now(store, clock):
+    """The states of a search are those at the time of the clock, and its times are of any zone."""
+    owner = await ada(store)
+    brief = (await lifecycle.issue(store, owner, expires_at=NOON + HOUR, clock=clock)).record
+    expired = KeyQuery(states=frozenset({KeyState.EXPIRED}))
+    assert (await lifecycle.search_keys(store, expired, clock=clock)).total == 0
+    clock.advance(HOUR)
+    (listed,) = (await lifecycle.search_keys(store, expired, clock=clock)).keys
+    assert listed.key == brief
+    elsewhere = (NOON + HOUR).astimezone(timezone(timedelta(hours=9)))
+    assert (await lifecycle.search_keys(store, KeyQuery(expires_from=elsewhere), clock=clock)).total == 1
+    assert (await lifecycle.search_keys(store, KeyQuery(expires_before=elsewhere), clock=clock)).total == 0
+
+
+NAIVE = datetime(2026, 3, 1)  # noqa: DTZ001 The mistake.
+
+
+@pytest.mark.parametrize(
+    ("mistake", "sentence"),
+    [
+        ({"query": "laptop"}, "query is of type KeyQuery; not str"),
+        ({"query": KeyQuery(text=None)}, "text is a text; not NoneType"),
+        ({"query": KeyQuery(owner_id=7)}, "owner_id is a text; not int"),
+        ({"query": KeyQuery(states=frozenset({"revoked"}))}, "each of states is of type KeyState; not str"),
+        ({"query": KeyQuery(order="name")}, "order is of type KeyOrder; not str"),
+        ({"query": KeyQuery(expires_from=NAIVE)}, "expires_from is an aware datetime"),
+        ({"query": KeyQuery(expires_before=NAIVE)}, "expires_before is an aware datetime"),
+        ({"offset": -1}, "offset is a whole number from 0 on; not -1"),
+        ({"limit": 0}, "limit is a whole number from 1 on; not 0"),
+    ],
+    ids=str,
+)
+async def test_mistakes_find_nothing(mistake, sentence):
+    """A search that cannot be meant is a mistake, and not an empty page."""
+    with pytest.raises(ConfigurationError, match=sentence):
+        await lifecycle.search_keys(MemoryStore(), **{"query": KeyQuery()} | mistake)
 
 
 async def test_keys_are_listed(store, clock):

@@ -7,13 +7,13 @@ import pytest
 from lives import ADOPTING, HOUR, WEAK, WINDOW, A, ada
 
 from keyguard import lifecycle
-from keyguard.errors import ConfigurationError, Conflict
+from keyguard.errors import Changed, ConfigurationError, Conflict
 from keyguard.hashing import hmac_digest, sha256_digest
 from keyguard.keys import from_entropy
 from keyguard.model import KeyState
 from keyguard.settings import Keyring
 from keyguard.stores.memory import MemoryStore
-from keyguard.testing import NOON
+from keyguard.testing import NOON, make_record
 
 
 async def test_a_rotated_key_is_replaced_at_once(store, clock):
@@ -293,9 +293,58 @@ async def test_a_key_that_never_stands_still(store, clock):
     assert await lifecycle.list_keys(store) == [replace(old, name=str(len(looks)))]
 
 
+async def test_a_key_is_rotated_as_it_was_read(store, clock):
+    """With what the caller has read a key is rotated that still is so."""
+    read = (await lifecycle.issue(store, await ada(store), clock=clock)).record
+    new = (await lifecycle.rotate(store, read.id, expected=read, grace=HOUR, clock=clock)).record
+    assert new.rotated_from == read.id
+    read = await lifecycle.get(store, read.id)
+    assert await lifecycle.end_grace(store, read.id, expected=read, clock=clock)
+
+
+@pytest.mark.parametrize("call", [lifecycle.rotate, lifecycle.end_grace], ids=["rotate", "end_grace"])
+async def test_a_key_that_is_not_as_it_was_read(store, clock, call):
+    """A key that is not as the caller has read it is not rotated, and its grace does not end."""
+    read = (await lifecycle.issue(store, await ada(store), clock=clock)).record
+    await lifecycle.rename(store, read.id, "new")
+    before = await lifecycle.list_keys(store), await lifecycle.events(store)
+    with pytest.raises(Changed, match="the key is not as it was when it was read: look at it again"):
+        await call(store, read.id, expected=read, clock=clock)
+    assert (await lifecycle.list_keys(store), await lifecycle.events(store)) == before
+
+
+async def test_what_changes_meanwhile_is_not_carried_over(store, clock):
+    """With what the caller has read a rotation makes one attempt: a key that changes meanwhile is not rotated."""
+    read = (await lifecycle.issue(store, await ada(store), clock=clock)).record
+    between(store, lambda key_id: lifecycle.rename(store, key_id, "new"))
+    with pytest.raises(Changed):
+        await lifecycle.rotate(store, read.id, expected=read, clock=clock)
+    assert await lifecycle.list_keys(store) == [replace(read, name="new")]
+
+
+async def test_a_grace_that_somebody_else_ends_meanwhile(store, clock):
+    """With what the caller has read the grace of a key that is revoked meanwhile is not ended as well."""
+    old = (await lifecycle.issue(store, await ada(store), clock=clock)).record
+    await lifecycle.rotate(store, old.id, grace=HOUR, clock=clock)
+    read = await lifecycle.get(store, old.id)
+    between(store, lambda key_id: lifecycle.revoke(store, key_id, reason="leaked", clock=clock))
+    with pytest.raises(Changed):
+        await lifecycle.end_grace(store, old.id, expected=read, clock=clock)
+    assert (await lifecycle.get(store, old.id)).revoked_reason == "leaked"
+
+
+async def test_a_new_key_is_made_of_what_is_stored(store, clock):
+    """What may be done by the new key is said by the store, and not by the record that a caller brings."""
+    read = (await lifecycle.issue(store, await ada(store), scopes=["flows:read"], clock=clock)).record
+    brought = replace(read, scopes=frozenset({"*"}), owner_id="somebody else")
+    assert (await lifecycle.rotate(store, read.id, expected=brought, clock=clock)).record.scopes == {"flows:read"}
+
+
 @pytest.mark.parametrize(
     ("mistake", "sentence"),
     [
+        ({"expected": "3fJ2x0Qm7LpZ"}, "expected is of type KeyRecord; not str"),
+        ({"expected": make_record("another", "owner-1")}, "expected is the key itself, as it was read"),
         ({"grace": -HOUR}, "grace is a timedelta, and not a negative one"),
         ({"grace": 3600}, "grace is a timedelta, and not a negative one; not 3600"),
         ({"grace": timedelta.max}, "grace is too long"),
