@@ -1,0 +1,155 @@
+"""The pages: what is shown, and which address leads to what. What forms change stands in `_forms`."""
+
+from dataclasses import replace
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from keyguard.admin import _feed, _forms
+from keyguard.admin._assets import asset_route
+from keyguard.admin._doors import form, page
+from keyguard.admin._listing import PER_PAGE, STATES, Chosen, columns, part
+from keyguard.admin._schemas import MOST_NAMED
+from keyguard.admin._settings import Settings
+from keyguard.admin._shown import Action, actions
+from keyguard.admin._views import delete_page, key_page, new_page, rotate_page
+from keyguard.admin._visit import Notice, Visit
+from keyguard.errors import NotFound
+from keyguard.model import KeyPage, KeyQuery, ListedKey, Owner
+
+__all__ = ["routes"]
+
+_MOST_SUGGESTED = 500
+"""So many owners' names are suggested to a superuser who types one."""
+
+
+def routes(settings: Settings) -> list[Route]:
+    """Return the routes of all pages and forms about keys."""
+    return [
+        page(settings, "/", keys),
+        page(settings, "/new", new),
+        form(settings, "/new", _forms.new),
+        page(settings, "/key/{key_id}", key),
+        form(settings, "/key/{key_id}/rename", _forms.rename),
+        form(settings, "/key/{key_id}/disable", _forms.disable),
+        form(settings, "/key/{key_id}/enable", _forms.enable),
+        form(settings, "/key/{key_id}/end-grace", _forms.end_grace),
+        page(settings, "/key/{key_id}/rotate", rotate),
+        form(settings, "/key/{key_id}/rotate", _forms.rotate),
+        page(settings, "/delete", delete),
+        form(settings, "/delete", _forms.delete),
+        page(settings, "/activity", activity),
+        asset_route(settings.theme),
+    ]
+
+
+# --- the list ---------------------------------------------------------------------------------------------------
+
+
+async def keys(visit: Visit) -> Response:
+    """Show the visitor's keys, or a superuser everyone's."""
+    desk, now = visit.desk, visit.settings.clock()
+    superuser = desk.visitor.is_superuser
+    chosen = Chosen.of(visit.request.query_params, is_superuser=superuser)
+    owners = await desk.owners() if superuser else []
+    owner = _owner_called(chosen.owner, owners)
+    unknown = bool(chosen.owner) and owner is None
+    query = chosen.query(None if owner is None else owner.id, now)
+    found = KeyPage(keys=(), total=0) if unknown else await _search(visit, query, chosen)
+    last = max(-(-found.total // PER_PAGE), 1)
+    if chosen.page > last:  # Whoever deletes what is on the last page comes back to it.
+        chosen = replace(chosen, page=last)
+        found = await _search(visit, query, chosen)
+    bare = not found.total and not chosen.is_narrow
+    orders = Chosen.orders(is_superuser=superuser)
+
+    def link(to: Chosen) -> str:
+        return visit.url("/", **to.parameters)
+
+    return visit.page(
+        "list.html",
+        here="keys",
+        chosen=chosen,
+        keys=found.keys,
+        part=part(chosen, len(found.keys), found.total, link),
+        columns=columns(chosen, link, is_superuser=superuser),
+        states=STATES,
+        orders=orders,
+        order_word=dict(orders)[chosen.sort],
+        owners=[each.name for each in owners[:_MOST_SUGGESTED]],
+        unknown_owner=unknown,
+        is_bare=bare,
+        has_revoked=bare and (await desk.search(KeyQuery(), limit=1)).total > 0,
+    )
+
+
+async def _search(visit: Visit, query: KeyQuery, chosen: Chosen) -> KeyPage:
+    return await visit.desk.search(query, offset=(chosen.page - 1) * PER_PAGE, limit=PER_PAGE)
+
+
+def _owner_called(word: str, owners: list[Owner]) -> Owner | None:
+    """Return the owner with that name, or with that id."""
+    named = {**{owner.id: owner for owner in owners}, **{owner.name: owner for owner in owners}}
+    return named.get(word)
+
+
+# --- forms and one key ------------------------------------------------------------------------------------------
+
+
+async def new(visit: Visit) -> Response:
+    """Show the form of a new key."""
+    return new_page(visit)
+
+
+async def key(visit: Visit) -> Response:
+    """Show all there is to know of a key, and what can be done with it."""
+    return await key_page(visit, await visit.desk.look(visit.request.path_params["key_id"]))
+
+
+async def rotate(visit: Visit) -> Response:
+    """Ask how a key is to be rotated."""
+    return rotate_page(visit, (await visit.desk.look(visit.request.path_params["key_id"])).key)
+
+
+async def delete(visit: Visit) -> Response:
+    """Ask whether keys are to be deleted, and name them."""
+    ids = list(dict.fromkeys(visit.request.query_params.getlist("id")))[:MOST_NAMED]
+    found = [each for each in [await _deletable(visit, key_id) for key_id in ids] if each is not None]
+    if not found:
+        text = (
+            "Those keys are gone, or were deleted already." if ids else "Select the keys first that are to be deleted."
+        )
+        return visit.go("/", Notice(kind="failed", text=text))
+    is_from_key = visit.request.query_params.get("from") == "key"
+    return delete_page(visit, found, len(ids) - len(found), f"/key/{ids[0]}" if is_from_key else "/")
+
+
+async def _deletable(visit: Visit, key_id: str) -> ListedKey | None:
+    try:
+        found = await visit.desk.look(key_id)
+    except NotFound:
+        return None
+    return found if Action.DELETE in actions(found.key, visit.settings.clock()) else None
+
+
+# --- activity -----------------------------------------------------------------------------------------
+
+
+async def activity(visit: Visit) -> Response:
+    """Show what was done to an owner and their keys."""
+    desk = visit.desk
+    superuser = desk.visitor.is_superuser
+    owners = await desk.owners() if superuser else []
+    word = visit.request.query_params.get("owner", "").strip()
+    asked = _owner_called(word, owners) if superuser else None
+    owner = await desk.owner(asked.id if asked else word or desk.visitor.owner.id)
+    events = await desk.events(owner.id, before=_feed.before_of(visit), limit=_feed.PER_PAGE + 1)
+    return visit.page(
+        "activity.html",
+        here="activity",
+        owner=owner,
+        is_mine=owner.id == desk.visitor.owner.id,
+        owners=[each.name for each in owners[:_MOST_SUGGESTED]],
+        done=await _feed.feed(desk, events[: _feed.PER_PAGE]),
+        part=_feed.part(visit, "/activity", events, owner=owner.id if word else None),
+    )
