@@ -67,6 +67,28 @@ def test_a_password_comes_from_standard_input(ada):
     assert not ada.app(lambda store: lifecycle.verify_password(store, "ada", "correct horse"))
 
 
+def test_an_owner_is_signed_out(ada):
+    """`sign-out` ends all sessions of one owner, says how many, and who did it stands in the log."""
+    ada("owner", "add", "bob")
+    tokens = [ada.app(lambda store, name=name: _token(store, name)) for name in ("ada", "bob", "bob")]
+    assert ada("owner", "sign-out", "ada").out == "Signed ada out: one session has ended.\n"
+    assert ada("owner", "sign-out", "ada").out == "ada has no session.\n"
+    assert [bool(ada.app(lambda store, each=each: lifecycle.find_session(store, each))) for each in tokens] == [
+        False,
+        True,
+        True,
+    ]
+    assert ada("owner", "sign-out", "bob").out == "Signed bob out: 2 sessions have ended.\n"
+    assert ada("owner", "sign-out", "bob", "--json").json["changed"] is False
+    shown = ada("audit", "--kind", "owner.signed_out", "--owner", "ada").out.splitlines()
+    assert shown[0].endswith("  owner.signed_out  by cli:root")
+    assert shown[1].strip() == "owner ada: everywhere true"
+
+
+async def _token(store, name):
+    return (await lifecycle.start_session(store, await store.find_owner(name))).token
+
+
 def test_an_owner_is_added_with_a_password(ada):
     """`owner add --password` reads one."""
     assert ada("owner", "add", "bob", "--password", stdin="battery staple\n").code == 0
@@ -93,6 +115,12 @@ def test_an_owner_goes_by_name_or_by_id(ada):
 
 def test_somebody_who_is_not_there(ada):
     """An owner that is not there ends every command on owners with 3."""
-    for arguments in (["activate"], ["deactivate", "--yes"], ["superuser", "--on"], ["passwd", "--remove"]):
+    for arguments in (
+        ["activate"],
+        ["deactivate", "--yes"],
+        ["superuser", "--on"],
+        ["passwd", "--remove"],
+        ["sign-out"],
+    ):
         ran = ada("owner", arguments[0], "eve", *arguments[1:])
         assert (ran.code, "'eve'" in ran.err) == (3, True), arguments

@@ -132,6 +132,16 @@ async def passwd(
         await _report(invocation, store, found, f"{found.name} {what}.", changed=True)
 
 
+@command(owners, "sign-out")
+async def sign_out(invocation: Invocation, owner: OwnerName) -> None:
+    """End all sessions of an owner, who can sign in again."""
+    async with invocation.opened() as store:
+        found = await owner_named(store, owner)
+        ended = await lifecycle.end_sessions(store, found, actor=invocation.actor)
+        sentence = f"Signed {found.name} out: {_counted(ended)} ended." if ended else f"{found.name} has no session."
+        await _report(invocation, store, found, sentence, changed=ended > 0)
+
+
 async def _report(invocation: Invocation, store: SQLStore, owner: Owner, sentence: str, *, changed: bool) -> None:
     """Say what was done, and in JSON what the owner is now."""
     owner = await store.get_owner(owner.id) or owner
@@ -141,6 +151,10 @@ async def _report(invocation: Invocation, store: SQLStore, owner: Owner, sentenc
 async def _good_keys(store: SQLStore, owner: Owner) -> int:
     states = (KeyState.ACTIVE, KeyState.GRACE)
     return sum([len(await store.list_keys(owner.id, state=state, at=utc_now())) for state in states])
+
+
+def _counted(sessions: int) -> str:
+    return "one session has" if sessions == 1 else f"{sessions} sessions have"
 
 
 def _word(value: bool) -> str:  # noqa: FBT001 It is what the value says.
