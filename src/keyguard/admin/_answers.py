@@ -40,9 +40,9 @@ def html(
     return HTMLResponse(text.encode(errors="replace"), status, headers=headers)
 
 
-def problem_document(problem: Problem) -> Response:
-    """Return a problem document (RFC 9457)."""
-    document = {
+def problem_json(problem: Problem) -> dict[str, Any]:
+    """Return the members of a problem document (RFC 9457)."""
+    return {
         "type": "about:blank",
         "title": problem.status.phrase,
         "status": problem.status.value,
@@ -50,8 +50,15 @@ def problem_document(problem: Problem) -> Response:
         "code": problem.code,
         **({"errors": problem.errors} if problem.errors else {}),
     }
+
+
+def problem_document(problem: Problem) -> Response:
+    """Return a problem document as an answer."""
     return Response(
-        json.dumps(document), problem.status, headers=problem.headers, media_type="application/problem+json"
+        json.dumps(problem_json(problem)),
+        problem.status,
+        headers=problem.headers,
+        media_type="application/problem+json",
     )
 
 

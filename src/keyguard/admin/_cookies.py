@@ -59,7 +59,7 @@ class Cookies:
         """Return a cookie of ours as the browser brought it, or as it was set a moment ago."""
         if name in self._set:
             return self._set[name][0] or None
-        return self._brought.get(self._name(name))
+        return self._brought.get(self.name_of(name))
 
     def keep(self, name: str, value: str, lifetime: timedelta | None = None) -> None:
         """Have the browser keep a cookie, for as long as it runs if nothing else is said."""
@@ -73,7 +73,7 @@ class Cookies:
         """Write what is to be kept and forgotten into an answer."""
         for name, (value, lifetime) in self._set.items():
             response.set_cookie(
-                self._name(name),
+                self.name_of(name),
                 value,
                 max_age=None if lifetime is None else int(lifetime.total_seconds()),
                 path=self._root or "/",
@@ -86,5 +86,6 @@ class Cookies:
         value = self.brought(name)
         return value if value is not None and _SECRET.fullmatch(value) else None
 
-    def _name(self, name: str) -> str:
+    def name_of(self, name: str) -> str:
+        """Return what a cookie of ours is called."""
         return f"keyguard_{name}_{self._suffix}"
