@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 
 import httpx2
 import pytest
@@ -10,8 +11,9 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
-from keyguard import KeyGuard, Policy, lifecycle
+from keyguard import KeyGuard, Owner, Policy
 from keyguard.admin import KeyAdmin, with_key_page
+from keyguard.hashing import Passwords
 from keyguard.stores.memory import MemoryStore
 from keyguard.stores.sql import SQLStore
 from keyguard.testing import FrozenClock
@@ -92,13 +94,23 @@ async def store(request, tmp_path):
     await store.close()
 
 
+@cache
+def verifier():
+    """What `PASSWORD` is verified against, made once: it takes its time."""
+    return Passwords().hash(PASSWORD.encode())
+
+
 @pytest.fixture
 async def people(store, clock):
-    return People(
-        ada=await lifecycle.add_owner(store, "ada", password=PASSWORD, clock=clock),
-        bob=await lifecycle.add_owner(store, "bob", password=PASSWORD, clock=clock),
-        root=await lifecycle.add_owner(store, "root", password=PASSWORD, is_superuser=True, clock=clock),
+    """The owners of keys, all of them with the same password."""
+    people = People(
+        ada=Owner(id="ada-id", name="ada"),
+        bob=Owner(id="bob-id", name="bob"),
+        root=Owner(id="root-id", name="root", is_superuser=True),
     )
+    for owner in (people.ada, people.bob, people.root):
+        await store.add_owner(owner, created_at=clock(), password=verifier())
+    return people
 
 
 async def whoami(request):

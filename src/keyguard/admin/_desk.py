@@ -38,8 +38,8 @@ class Desk:
     async def search(self, query: KeyQuery, *, offset: int = 0, limit: int = 50) -> KeyPage:
         """Return the visitor's own keys that fit `query`, at most `limit` of them, behind the first `offset`.
 
-        A superuser's query speaks of everyone's keys, unless its `owner_id` names one; any other visitor's speaks of their
-        own, whatever it says.
+        A superuser's query speaks of everyone's keys, unless its `owner_id` names one owner; any other visitor's speaks
+        of their own, whatever it says.
         """
         if not self.visitor.is_superuser:
             query = replace(query, owner_id=self.visitor.owner.id)

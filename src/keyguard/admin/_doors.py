@@ -43,12 +43,12 @@ def page(settings: Settings, path: str, endpoint: Endpoint, *, open_to_all: bool
             return _sign_in_first(visit)
         return await endpoint(visit)
 
-    return _route(settings, path, ["GET"], endpoint, run, on_error=error_page)
+    return _route(settings, path, ["GET"], endpoint.__name__, run, on_error=error_page)
 
 
 def public(settings: Settings, path: str, endpoint: Endpoint) -> Route:
     """Return the route of what nobody is asked who they are for, not even by their cookies: GET and HEAD."""
-    return _route(settings, path, ["GET"], endpoint, endpoint, on_error=error_page, asks_who=False)
+    return _route(settings, path, ["GET"], endpoint.__name__, endpoint, on_error=error_page, asks_who=False)
 
 
 def form(settings: Settings, path: str, endpoint: FormEndpoint, *, open_to_all: bool = False) -> Route:
@@ -61,7 +61,7 @@ def form(settings: Settings, path: str, endpoint: FormEndpoint, *, open_to_all: 
         visit.check_change(sent.one("csrf"))
         return await endpoint(visit, sent)
 
-    return _route(settings, path, ["POST"], endpoint, run, on_error=error_page)
+    return _route(settings, path, ["POST"], endpoint.__name__, run, on_error=error_page)
 
 
 def error_page(visit: Visit, problem: Problem) -> Response:
@@ -95,8 +95,10 @@ def _sign_in_first(visit: Visit) -> Response:
 # --- for programs ------------------------------------------------------------------------------------------------
 
 
-def api(settings: Settings, path: str, endpoint: Endpoint, *methods: str, open_to_all: bool = False) -> Route:
-    """Return the route of an operation of the JSON API."""
+def api(
+    settings: Settings, path: str, endpoint: Endpoint, *methods: str, name: str, open_to_all: bool = False
+) -> Route:
+    """Return the route of an operation of the JSON API, and of what it is called."""
 
     async def run(visit: Visit) -> Response:
         if not open_to_all:
@@ -105,7 +107,7 @@ def api(settings: Settings, path: str, endpoint: Endpoint, *methods: str, open_t
             visit.check_change(visit.request.headers.get("x-csrf-token"))
         return await endpoint(visit)
 
-    return _route(settings, path, methods, endpoint, run, on_error=_document)
+    return _route(settings, path, methods, name, run, on_error=_document)
 
 
 def _is_by_browser(visit: Visit) -> bool:
@@ -136,15 +138,14 @@ def _route(
     settings: Settings,
     path: str,
     methods: Sequence[str],
-    endpoint: Callable[..., object],
+    name: str,
     run: Endpoint,
     *,
     on_error: OnError,
     asks_who: bool = True,
 ) -> Route:
-    """Return a route that runs `run`, and is called what `endpoint` is."""
     answer = _answering(settings, run, on_error=on_error, asks_who=asks_who)
-    return Route(path, answer, methods=list(methods), name=endpoint.__name__)
+    return Route(path, answer, methods=list(methods), name=name)
 
 
 def _answering(settings: Settings, run: Endpoint, *, on_error: OnError, asks_who: bool = True) -> Answering:

@@ -2,6 +2,7 @@
 
 import math
 import re
+import time
 from datetime import timedelta
 from http import HTTPStatus
 from ipaddress import IPv6Address, IPv6Network
@@ -11,9 +12,9 @@ from keyguard.admin._problems import Problem
 from keyguard.admin._settings import Settings
 from keyguard.admin._visit import Visit
 from keyguard.admin._visitor import Visitor, Way
+from keyguard.clock import utc_now
 from keyguard.lifecycle import SignedIn
 from keyguard.model import IPAddress
-from keyguard.ports import SessionStore
 from keyguard.throttle import Throttle
 
 __all__ = ["Entrance", "way_back"]
@@ -37,10 +38,12 @@ class Entrance:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        # The wall's clock may be set back; another one is a test's.
+        clock = time.monotonic if settings.clock is utc_now else lambda: settings.clock().timestamp()
         per = timedelta(minutes=1)
-        self._pairs = Throttle(5, per)
-        self._names = Throttle(20, per)
-        self._addresses = Throttle(20, per)
+        self._pairs = Throttle(5, per, clock=clock)
+        self._names = Throttle(20, per, clock=clock)
+        self._addresses = Throttle(20, per, clock=clock)
 
     async def sign_in(self, visit: Visit, name: str, password: str) -> None:
         """Sign a visitor in: `visit` has them, and a new session, afterwards.
@@ -50,8 +53,8 @@ class Entrance:
                 those of an active owner.
             StoreUnavailable: if the store does not answer.
         """
-        store = self._settings.store
-        if not self._settings.has_form or not isinstance(store, SessionStore):
+        store = self._settings.sessions
+        if store is None:
             raise Problem(HTTPStatus.NOT_FOUND, "not_found", "People do not sign in here, but to the app.")
         self._begin(visit, name)
         signed_in = await lifecycle.sign_in(
@@ -83,8 +86,8 @@ class Entrance:
         visit.visitor = Visitor(owner=owner, is_superuser=owner.is_superuser, way=Way.SESSION)
 
     async def _end(self, visit: Visit) -> bool:
-        token, store = visit.cookies.session, self._settings.store
-        if token is None or not isinstance(store, SessionStore):
+        token, store = visit.cookies.session, self._settings.sessions
+        if token is None or store is None:
             return False
         return await lifecycle.sign_out(store, token, clock=self._settings.clock)
 

@@ -12,7 +12,7 @@ from keyguard.clock import utc_now
 from keyguard.errors import ConfigurationError
 from keyguard.middleware import Identify
 from keyguard.model import check_scope
-from keyguard.ports import Clock, KeyRegistry, SessionStore
+from keyguard.ports import Clock, KeyRegistry, SessionStore, SignInStore
 from keyguard.settings import Policy, fits, require_bool
 
 __all__ = ["DEFAULT_LIFETIMES", "Settings", "Theme"]
@@ -77,7 +77,7 @@ class Settings:
     scopes_on_offer: Mapping[str, str] = field(init=False)
     """Names of scopes, and what each allows, in words (empty where the app has said nothing); in the app's order."""
     lifetimes_on_offer: tuple[timedelta, ...] = field(init=False)
-    """The lives that can be chosen: not longer than the keyring's `max_lifetime`."""
+    """The lives that can be chosen, the shortest first: the default among them, none above the keyring's limit."""
     lifetime_by_default: timedelta | None = field(init=False)
     """The one that is chosen already; None for no end."""
     trusted_origins: frozenset[str] = field(init=False)
@@ -91,12 +91,12 @@ class Settings:
         _check_texts(self)
         longest = self.store.keyring.max_lifetime
         lifetimes = _lifetimes(self.lifetimes, self.default_lifetime, self.session_lifetime)
+        default = longest if longest is not None and self._is_beyond(longest) else self.default_lifetime
+        offered = {each for each in (*lifetimes, default) if each is not None and (longest is None or each <= longest)}
         made = {
             "scopes_on_offer": _scopes(self.scopes),
-            "lifetimes_on_offer": tuple(each for each in lifetimes if longest is None or each <= longest),
-            "lifetime_by_default": longest
-            if longest is not None and self._is_beyond(longest)
-            else self.default_lifetime,
+            "lifetimes_on_offer": tuple(sorted(offered)),
+            "lifetime_by_default": default,
             "opening": Opening(self.store),
             "trusted_origins": frozenset(map(_origin, _listed("origins", self.origins))),
         }
@@ -117,6 +117,11 @@ class Settings:
     def has_form(self) -> bool:
         """Tell whether people sign in here, with a form of the page's own."""
         return self.identify is None and self.sign_in_url is None
+
+    @property
+    def sessions(self) -> SignInStore | None:
+        """The store as one of sessions, where people sign in here; None where the app does that."""
+        return cast("SignInStore", self.store) if self.has_form else None
 
     @property
     def may_be_endless(self) -> bool:
@@ -199,9 +204,10 @@ def _origin(url: object) -> str:
 
 
 def _scopes(scopes: object) -> dict[str, str]:
-    named = scopes if isinstance(scopes, Mapping) else dict.fromkeys(_listed("scopes", scopes), "")
+    if not isinstance(scopes, Mapping):
+        scopes = dict.fromkeys(_listed("scopes", scopes), "")
     offered: dict[str, str] = {}
-    for name, words in cast("Mapping[object, object]", named).items():
+    for name, words in cast("Mapping[object, object]", scopes).items():
         if check_scope(name) == "*" or not isinstance(words, str):
             raise ConfigurationError(
                 "scopes is a list of names of scopes, or a mapping from each name to what it allows, in words; '*' is "

@@ -12,9 +12,8 @@ from keyguard.admin._problems import Problem
 from keyguard.admin._settings import Settings
 from keyguard.errors import StoreUnavailable
 from keyguard.journal import Journal
-from keyguard.middleware import KeyGuard, answer_of
+from keyguard.middleware import Identify, KeyGuard, answer_of
 from keyguard.model import ALL_SCOPES, Allowed, Owner, Principal, Rule
-from keyguard.ports import SessionStore
 from keyguard.settings import Policy
 
 __all__ = ["Visitor", "Way", "who_visits"]
@@ -54,17 +53,13 @@ async def who_visits(settings: Settings, scope: Scope, token: str | None) -> Vis
         Problem: 403 if they are not an active owner of the store.
         StoreUnavailable: if the store, or the app's own sign-in, does not answer.
     """
-    found = await _by_session(settings, token) if token is not None and settings.has_form else None
-    if found is None:
-        found = await _by_app(settings, scope)
-    return found if found is not None else await _by_auto_login(settings, scope)
+    return await _by_session(settings, token) or await _by_app(settings, scope) or await _by_auto_login(settings, scope)
 
 
-async def _by_session(settings: Settings, token: str) -> Visitor | None:
-    store = settings.store
-    if not isinstance(store, SessionStore):  # As `Settings` has made sure.
+async def _by_session(settings: Settings, token: str | None) -> Visitor | None:
+    if token is None or settings.sessions is None:
         return None
-    found = await lifecycle.find_session(store, token, clock=settings.clock)
+    found = await lifecycle.find_session(settings.sessions, token, clock=settings.clock)
     if found is None:
         return None
     return Visitor(owner=found.owner, is_superuser=found.owner.is_superuser, way=Way.SESSION)
@@ -73,10 +68,14 @@ async def _by_session(settings: Settings, token: str) -> Visitor | None:
 async def _by_app(settings: Settings, scope: Scope) -> Visitor | None:
     principal = _known_in_front(settings, scope)
     if principal is None and settings.identify is not None and not _was_let_in_by_key(scope):
-        principal = await _identified(settings, scope)
+        principal = await _identified(settings.identify, scope)
     if principal is None:
         return None
-    owner = _admitted(await settings.store.get_owner(principal.id))
+    owner = await settings.store.get_owner(principal.id)
+    if owner is None:
+        raise _forbidden("unknown_owner", "You are signed in, but there is no owner of keys with your id here.")
+    if not owner.is_active:
+        raise _forbidden("inactive_owner", "Your account is deactivated, and all of its keys with it.")
     return Visitor(owner=owner, is_superuser=principal.is_superuser, way=Way.APP, scopes=principal.scopes)
 
 
@@ -84,18 +83,14 @@ async def _by_auto_login(settings: Settings, scope: Scope) -> Visitor | None:
     policy = settings.policy or _policy_in_front(settings, scope)
     if policy is None or policy.auto_login_user is None or not (policy.auto_login or policy.skip_auth):
         return None
-    owner = _admitted(await settings.store.find_owner(policy.auto_login_user))
+    owner = await settings.store.find_owner(policy.auto_login_user)
+    if owner is None or not owner.is_active:
+        raise _forbidden("no_auto_login_user", "The user whom everybody is signed in as is not there, or deactivated.")
     return Visitor(owner=owner, is_superuser=owner.is_superuser, way=Way.AUTO_LOGIN)
 
 
-def _admitted(owner: Owner | None) -> Owner:
-    if owner is None:
-        raise Problem(
-            HTTPStatus.FORBIDDEN, "unknown_owner", "You are signed in, but there is no owner of keys with your id here."
-        )
-    if not owner.is_active:
-        raise Problem(HTTPStatus.FORBIDDEN, "inactive_owner", "Your account is deactivated: its keys are, too.")
-    return owner
+def _forbidden(code: str, detail: str) -> Problem:
+    return Problem(HTTPStatus.FORBIDDEN, code, detail)
 
 
 # --- the guard in front, and the app's own sign-in ---------------------------------------------------------------
@@ -126,13 +121,16 @@ def _was_let_in_by_key(scope: Scope) -> bool:
     return isinstance(access, Access) and access.rule is Rule.KEY
 
 
-async def _identified(settings: Settings, scope: Scope) -> Principal | None:
+async def _identified(identify: Identify, scope: Scope) -> Principal | None:
     """Ask the app's own sign-in. An exception there must not be taken for "nobody"."""
     try:
-        principal: object = None if settings.identify is None else await answer_of(settings.identify, scope)
-        if principal is not None and not isinstance(principal, Principal):
-            raise TypeError(f"identify returns a Principal or None; not {type(principal).__name__}")  # noqa: TRY301 As what it raises itself.
+        return _principal(await answer_of(identify, scope))
     except Exception as problem:
         _JOURNAL.trouble("identify failed", problem, unexpected=True)
         raise StoreUnavailable("identify failed") from problem
-    return principal
+
+
+def _principal(answer: object) -> Principal | None:
+    if answer is not None and not isinstance(answer, Principal):
+        raise TypeError(f"identify returns a Principal or None; not {type(answer).__name__}")
+    return answer
