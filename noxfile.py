@@ -19,8 +19,11 @@ def group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PYPROJECT, name))
 
 
-PYTEST = ("pytest", "-n", str((os.cpu_count() or 1) + 1))
-"""With a process more than there are cores: most of the time is spent waiting for servers, locks and leases."""
+PYTEST = ("pytest", "-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal")
+"""With a process more than there are cores: most of the time is spent waiting for servers, locks and leases.
+
+A process that has run out of tests takes over some of one that has not, so that none waits for a slow one at the end.
+"""
 
 
 def run_covered(session: nox.Session) -> None:
