@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from ipaddress import ip_network
 
 from keyguard.address import network_of
 from keyguard.admin._form import Form
 from keyguard.admin._schemas import LONGEST_NAME, MOST_NAMED
 from keyguard.admin._settings import Settings
-from keyguard.admin._shown import length, longer, until
+from keyguard.admin._shown import amount, length, longer, until
 from keyguard.errors import ConfigurationError
 from keyguard.model import IPNetwork, KeyRecord
 
@@ -23,7 +24,7 @@ GRACES = (
 )
 
 _LONGEST_CUSTOM = timedelta(days=36_500)
-_DAY = timedelta(days=1)
+_DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +64,20 @@ def days(settings: Settings, now: datetime) -> tuple[date, date] | None:
 
 def graces(key: KeyRecord, now: datetime) -> list[Choice]:
     """Return how long a key may go on working beside the one that takes its place, and what that means."""
-    choices = [Choice(value="0", label="Not at all", detail="It is refused at once, as if you had deleted it.")]
+    choices = [Choice(value="0", label="Now", detail="It is refused as soon as you have the new one.")]
     for grace in GRACES[1:]:
         end = now + grace
         if key.expires_at is not None and key.expires_at <= end:
-            detail = f"Both work until {until(key.expires_at, now)}, when the old key expires anyway."
+            detail = f"Both keys work until {until(key.expires_at, now)}, when the old one expires anyway."
         else:
-            detail = f"Both work until {until(end, now)}. Then the old key is refused."
-        choices.append(Choice(value=_seconds(grace), label=length(grace).capitalize(), detail=detail))
+            detail = f"Both keys work until {until(end, now)}."
+        choices.append(Choice(value=_seconds(grace), label=f"In {_hours(grace)}", detail=detail))
     return choices
+
+
+def _hours(grace: timedelta) -> str:
+    """Write a grace out in hours, also of a day: it may end in the middle of the next one."""
+    return amount(grace // _HOUR, "hour") if grace >= _HOUR else length(grace)
 
 
 def _seconds(duration: timedelta) -> str:
@@ -195,7 +201,8 @@ def _networks(written: str, errors: dict[str, str]) -> list[IPNetwork]:
 
 def _network_fault(number: int, line: str) -> str:
     short = line if len(line) <= 50 else f"{line[:49]}…"  # noqa: PLR2004 Longer than any network.
-    return (
-        f"Line {number}, “\u2068{short}\u2069”, is no network: write an address such as 203.0.113.7, or a network "
-        "without bits behind its length, such as 203.0.113.0/24."
-    )
+    try:
+        meant = f"did you mean {ip_network(line, strict=False)}?"
+    except ValueError:
+        meant = "write an address such as 203.0.113.7, or a network such as 203.0.113.0/24."
+    return f"Line {number}, “\u2068{short}\u2069”, is no network: {meant}"

@@ -119,7 +119,7 @@ async def rotate(visit: Visit, sent: Form) -> Response:
         return _changed(visit, key)
     chosen = {str(int(grace.total_seconds())): grace for grace in GRACES}.get(sent.one("grace"))
     if chosen is None or Action.ROTATE not in actions(key, now):
-        return rotate_page(visit, key, errors={"grace": "Choose how long the old key is to go on working."})
+        return rotate_page(visit, key, errors={"grace": "Choose when the old key is to stop working."})
     try:
         issued = await visit.desk.rotate(key.id, grace=chosen, expected=key)
     except Changed:
