@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from leaks import WATCH
 
-from keyguard import AuditKind, Policy, lifecycle
+from keyguard import AuditKind, lifecycle
 from keyguard.admin._entrance import way_back
 from keyguard.stores.memory import MemoryStore
 
@@ -284,10 +284,15 @@ async def test_no_password_and_no_token_shows(browser, people, caplog):
     assert token not in page.text + caplog.text
 
 
-async def test_where_the_app_signs_people_in_there_is_no_form(make_app, browse, people):
-    """With `identify` or `sign_in_url` nobody can sign in here."""
-    for arguments in [{"identify": lambda scope: None}, {"sign_in_url": "/login"}]:
-        browser = browse(make_app(**arguments, guard_policy=Policy()))
-        assert (await browser.get("/sign-in")).status_code == 404
-        assert (await browser.post("/sign-in", {"name": "ada"})).status_code == 404
-        assert (await browser.post("/sign-out")).status_code == 404
+@pytest.mark.parametrize(
+    ("arguments", "leads_to"),
+    [({"identify": lambda scope: None}, "/keys/"), ({"sign_in_url": "/login"}, "/login")],
+    ids=["identify", "sign_in_url"],
+)
+async def test_where_the_app_signs_people_in_there_is_no_form(make_app, browse, people, arguments, leads_to):
+    """With `identify` or `sign_in_url` nobody can sign in here, and the form's address leads on."""
+    browser = browse(make_app(**arguments))
+    answer = await browser.get("/sign-in")
+    assert (answer.status_code, answer.headers["location"]) == (303, leads_to)
+    assert (await browser.post("/sign-in", {"name": "ada"})).status_code == 405
+    assert (await browser.post("/sign-out")).status_code == 404

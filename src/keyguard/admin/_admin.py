@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from keyguard.admin import _sign_in
+from keyguard.admin import _api, _pages, _sign_in
 from keyguard.admin._answers import guarded_send
 from keyguard.admin._doors import answer_instead
 from keyguard.admin._entrance import Entrance
@@ -28,7 +28,36 @@ __all__ = ["KeyAdmin"]
 
 
 class KeyAdmin:
-    """The key page."""
+    """The key page, an ASGI app to be mounted: ``app.mount("/keys", KeyAdmin(store))``.
+
+    Its routes stand in `routes`. Behind a `KeyGuard` its paths are opened by `with_key_page`, and the page goes by its
+    own session, or by whom the guard's `identify` knows. A key is no session: whoever brings one is nobody here.
+
+    Args:
+        store: where keys and owners are, and who has signed in. It is opened at the first need.
+        identify: the app's own sign-in, as `KeyGuard` takes it: ``async (scope) -> Principal | None`` (or not async). It
+            takes the place of the page's own form. The principal's `id` is that of an owner in the store.
+        sign_in_url: where people sign in to the app: a path or a URL that nobody is sent to. It takes the place of the
+            page's own form; without `identify`, whom the guard in front knows is who visits.
+        policy: whose `auto_login` and `skip_auth` the page goes by; without it, that of the guard in front.
+        scopes: what keys can be restricted to: names, or a mapping from each name to what it allows, in words.
+        lifetimes: what can be chosen as the life of a key. What is longer than the keyring's `max_lifetime` is left out.
+        default_lifetime: which of them is chosen already; None for no end, where the keyring allows that.
+        session_lifetime: after how long people have to sign in again, at most 365 days.
+        url: the app's own URL, for the samples that a new key is shown with; without it, that of the request.
+        sample_path: the path of the app's that the samples ask for.
+        origins: from which other origins forms may come, such as ``https://example.com``: for a proxy that changes the
+            header `Host`.
+        trusted_hops: how many proxies of ours append to `X-Forwarded-For`; 0 trusts no header.
+        secure_cookies: whether cookies are for HTTPS alone; without it, if the request came by that.
+        title: what the page is called.
+        theme: its colours.
+        clock: the time that it goes by.
+
+    Raises:
+        ConfigurationError: if an argument cannot be right; also where people are to sign in with the page's own form,
+            and the store keeps no sessions or has its owners in the app's own table.
+    """
 
     def __init__(
         self,
@@ -71,8 +100,8 @@ class KeyAdmin:
         entrance = Entrance(self.settings)
         self.routes: list[Route] = [
             *_sign_in.routes(self.settings, entrance),
-            # *_pages.routes(self.settings),            <- PAGES
-            # *_api.routes(self.settings, entrance),    <- API
+            *_pages.routes(self.settings),
+            *_api.routes(self.settings, entrance),
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -16,7 +16,7 @@ from keyguard.admin._answers import problem_document
 from keyguard.admin._form import Form, read_form
 from keyguard.admin._problems import Problem, problem_of
 from keyguard.admin._settings import Settings
-from keyguard.admin._visit import Notice, Visit
+from keyguard.admin._visit import Notice, Visit, not_signed_in
 from keyguard.admin._visitor import Way
 from keyguard.errors import StartRefused, StoreUnavailable
 from keyguard.journal import Journal
@@ -80,16 +80,13 @@ def error_page(visit: Visit, problem: Problem) -> Response:
 def _sign_in_first(visit: Visit) -> Response:
     """Send nobody to where people sign in, and from there back to here."""
     settings, request = visit.settings, visit.request
-    here = visit.here if request.method in _SAFE_METHODS else "/"
-    if settings.has_form:
-        notice = (
-            None if request.method in _SAFE_METHODS else Notice(kind="failed", text="Sign in first. Nothing was done.")
-        )
-        return visit.go("/sign-in", notice, next=None if here == "/" else here)
     if settings.sign_in_url is not None:
         return RedirectResponse(settings.sign_in_url, status_code=HTTPStatus.SEE_OTHER)
-    visit.desk  # noqa: B018 It raises: nobody is told to sign in to the app first.
-    return Response()
+    if not settings.has_form:
+        raise not_signed_in()
+    if request.method not in _SAFE_METHODS:
+        return visit.go("/sign-in", Notice(kind="failed", text="Sign in first. Nothing was done."))
+    return visit.go("/sign-in", next=None if visit.here == "/" else visit.here)
 
 
 # --- for programs ------------------------------------------------------------------------------------------------
@@ -101,8 +98,8 @@ def api(
     """Return the route of an operation of the JSON API, and of what it is called."""
 
     async def run(visit: Visit) -> Response:
-        if not open_to_all:
-            visit.desk  # noqa: B018 It raises, if nobody visits.
+        if visit.visitor is None and not open_to_all:
+            raise not_signed_in()
         if visit.request.method not in _SAFE_METHODS and _is_by_browser(visit):
             visit.check_change(visit.request.headers.get("x-csrf-token"))
         return await endpoint(visit)

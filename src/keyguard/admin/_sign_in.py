@@ -2,10 +2,10 @@
 
 from http import HTTPStatus
 
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from keyguard.admin._doors import form, page
+from keyguard.admin._doors import form, page, public
 from keyguard.admin._entrance import Entrance, way_back
 from keyguard.admin._form import Form
 from keyguard.admin._problems import Problem
@@ -16,9 +16,9 @@ __all__ = ["routes"]
 
 
 def routes(settings: Settings, entrance: Entrance) -> list[Route]:
-    """Return the routes for signing in and out; none where the app does that."""
+    """Return the routes for signing in and out; where the app does that, one that leads there."""
     if not settings.has_form:
-        return []
+        return [public(settings, "/sign-in", lead_on)]
 
     async def show(visit: Visit) -> Response:
         asked_for = visit.request.query_params.get("next", "")
@@ -42,6 +42,12 @@ def routes(settings: Settings, entrance: Entrance) -> list[Route]:
         form(settings, "/sign-in", sign_in, open_to_all=True),
         form(settings, "/sign-out", sign_out),
     ]
+
+
+async def lead_on(visit: Visit) -> Response:
+    """Send on whoever has kept the address of a form that is not there."""
+    url = visit.settings.sign_in_url
+    return visit.go("/") if url is None else RedirectResponse(url, status_code=HTTPStatus.SEE_OTHER)
 
 
 def _form_page(visit: Visit, asked_for: str, *, name: str = "", problem: Problem | None = None) -> Response:

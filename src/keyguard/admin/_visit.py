@@ -22,7 +22,7 @@ from keyguard.admin._settings import Settings
 from keyguard.admin._visitor import Visitor, Way, who_visits
 from keyguard.model import IPAddress
 
-__all__ = ["Notice", "Visit"]
+__all__ = ["Notice", "Visit", "not_signed_in"]
 
 _NOTICE_SECONDS = timedelta(seconds=60)
 _LONGEST_NOTICE = 300
@@ -62,12 +62,7 @@ class Visit:
     def desk(self) -> Desk:
         """All that the visitor may see and do. Raises `Problem` (401) if nobody visits."""
         if self.visitor is None:
-            raise Problem(
-                HTTPStatus.UNAUTHORIZED,
-                "not_signed_in",
-                "You are not signed in.",
-                headers={"www-authenticate": 'Session realm="keys"'},
-            )
+            raise not_signed_in()
         return Desk(self.settings, self.visitor)
 
     @property
@@ -180,3 +175,13 @@ class Visit:
         self.cookies.drop("notice")
         said = self.seal.read("notice", brought, within=_NOTICE_SECONDS)
         return None if said is None else Notice(kind=said[0], text=said[1])
+
+
+def not_signed_in() -> Problem:
+    """Return what nobody is told where there is no form to be sent to."""
+    return Problem(
+        HTTPStatus.UNAUTHORIZED,
+        "not_signed_in",
+        "You are not signed in.",
+        headers={"www-authenticate": 'Session realm="keys"'},
+    )
