@@ -17,6 +17,7 @@ from keyguard.testing import (
     ImportContract,
     KeyStoreContract,
     OwnerRegistryContract,
+    SessionContract,
 )
 
 
@@ -24,7 +25,7 @@ class WholeContract(FreshnessContract, AuditContract, CredentialContract, Import
     """What each of the library's own stores that can be written promises, wherever its owners live."""
 
 
-class TestMemoryStore(WholeContract, OwnerRegistryContract):
+class TestMemoryStore(WholeContract, SessionContract, OwnerRegistryContract):
     async def make_store(self, keyring, owners, keys):
         store = MemoryStore(keyring=keyring)
         for owner_id in await fill(store, owners, keys):
@@ -60,7 +61,7 @@ class TestStaticStore(KeyStoreContract):
         )
 
 
-class TestSQLStore(WholeContract, OwnerRegistryContract):
+class TestSQLStore(WholeContract, SessionContract, OwnerRegistryContract):
     @pytest.fixture(autouse=True)
     def place(self, tmp_path):
         self.path = tmp_path / "keys.db"
@@ -78,13 +79,16 @@ class TestSQLStore(WholeContract, OwnerRegistryContract):
         return store
 
 
-class TestSQLStoreInMemory(WholeContract, OwnerRegistryContract):
+class TestSQLStoreInMemory(WholeContract, SessionContract, OwnerRegistryContract):
     # An in-memory database is made when it is opened, and ends when it is closed.
     test_a_closed_store_opens_again = None
     test_closing_again_does_nothing = None
     test_no_token_comes_back = None
     test_opening_again_does_nothing = None
-    test_a_key_without_its_owner_is_not_found = None  # Its foreign keys do not let one be made.
+    test_sessions_outlive_a_closing = None
+    # Its foreign keys do not let such a key be made.
+    test_a_key_without_its_owner_is_not_found = None
+    test_a_key_without_its_owner_is_on_no_page = None
 
     async def make_store(self, keyring, owners, keys):
         store = SQLStore("sqlite+aiosqlite://", keyring=keyring)
@@ -107,6 +111,8 @@ class SQLStoreOnUsers(WholeContract, AppOwnersContract):
 class TestSQLStoreOnUsersWithIntegers(SQLStoreOnUsers):
     kind = "integers"
     owner_ids = KINDS[kind][2]
+    test_a_search_finds_all_that_fits_in_its_order = None  # Once is enough: they are long, and go by owners' names,
+    test_a_text_is_searched_for_character_by_character = None  # which are texts whatever the ids are.
 
 
 class TestSQLStoreOnUsersWithUuids(SQLStoreOnUsers):
@@ -117,3 +123,5 @@ class TestSQLStoreOnUsersWithUuids(SQLStoreOnUsers):
 class TestSQLStoreOnUsersWithTexts(SQLStoreOnUsers):
     kind = "texts"
     owner_ids = KINDS[kind][2]
+    test_a_search_finds_all_that_fits_in_its_order = None  # Once is enough: they are long, and go by owners' names,
+    test_a_text_is_searched_for_character_by_character = None  # which are texts whatever the ids are.

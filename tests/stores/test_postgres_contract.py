@@ -11,6 +11,7 @@ from keyguard.testing import (
     FreshnessContract,
     ImportContract,
     OwnerRegistryContract,
+    SessionContract,
 )
 
 
@@ -18,7 +19,7 @@ class WholeContract(FreshnessContract, AuditContract, CredentialContract, Import
     """What the store promises, wherever its owners live."""
 
 
-class TestOnPostgres(WholeContract, OwnerRegistryContract):
+class TestOnPostgres(WholeContract, SessionContract, OwnerRegistryContract):
     @pytest.fixture(autouse=True)
     def place(self, postgres, database):
         self.psql = lambda statements: postgres.psql(statements, database)
@@ -51,6 +52,8 @@ class OnUsers(WholeContract, AppOwnersContract):
 class TestOnUsersWithIntegers(OnUsers):
     kind = "integers"
     owner_ids = KINDS[kind][2]
+    test_a_search_finds_all_that_fits_in_its_order = None  # Once is enough: they are long, and go by owners' names,
+    test_a_text_is_searched_for_character_by_character = None  # which are texts whatever the ids are.
 
 
 class TestOnUsersWithUuids(OnUsers):
@@ -61,3 +64,5 @@ class TestOnUsersWithUuids(OnUsers):
 class TestOnUsersWithTexts(OnUsers):
     kind = "texts"
     owner_ids = KINDS[kind][2]
+    test_a_search_finds_all_that_fits_in_its_order = None  # Once is enough: they are long, and go by owners' names,
+    test_a_text_is_searched_for_character_by_character = None  # which are texts whatever the ids are.

@@ -21,8 +21,10 @@ from keyguard.testing._made_up import NOON as NOON
 from keyguard.testing._made_up import FrozenClock, make_digest, make_record
 from keyguard.testing._made_up import make_credential as make_credential
 from keyguard.testing._made_up import make_event as make_event
+from keyguard.testing._made_up import make_session as make_session
 from keyguard.testing._owners import AppOwnersContract, OwnerRegistryContract
 from keyguard.testing._registry import KeyRegistryContract
+from keyguard.testing._sessions import SessionContract
 from keyguard.testing._usage import UsageContract
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "KeyRegistryContract",
     "KeyStoreContract",
     "OwnerRegistryContract",
+    "SessionContract",
     "UsageContract",
     "make_digest",
     "make_record",

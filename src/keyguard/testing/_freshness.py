@@ -10,12 +10,12 @@ from types import NoneType
 from typing import Protocol
 
 from keyguard.errors import NotSupported
-from keyguard.model import AuditKind, KeyRecord, Owner
-from keyguard.ports import Freshness, KeyRegistry
+from keyguard.model import AuditKind, KeyQuery, KeyRecord, Owner
+from keyguard.ports import Freshness, KeyRegistry, SessionStore
 from keyguard.settings import Keyring
 from keyguard.testing._expect import opened
 from keyguard.testing._key_store import KeyStoreContract
-from keyguard.testing._made_up import NOON, make_digest, make_event, make_record
+from keyguard.testing._made_up import NOON, make_digest, make_event, make_record, make_session
 
 
 class _VouchingStore(KeyRegistry, Freshness, Protocol):
@@ -71,6 +71,7 @@ class FreshnessContract(KeyStoreContract):
             await store.find_owner(ada.name)
             await store.get_key("one")
             await store.list_keys()
+            await store.search_keys(KeyQuery(text="one"), at=NOON, limit=1)
             await store.list_events()
             await store.list_owners()
             await store.get_password(ada.id)
@@ -104,7 +105,7 @@ class FreshnessContract(KeyStoreContract):
                 await self._moves(store, store.set_owner_superuser(ada.id, superuser=False))
 
     async def test_the_token_stays_with_other_changes(self) -> None:
-        """The token stays the same when a key is added, renamed or upgraded, or a password changed."""
+        """The token stays the same when a key is added, renamed or upgraded, a password set, or somebody signs in."""
         ada, _ = self.owners()
         key = make_record("one", ada.id)
         digest = make_digest("new")
@@ -115,6 +116,9 @@ class FreshnessContract(KeyStoreContract):
             assert await store.upgrade("one", verifier=key.verifier, new_lookup=digest, new_verifier=digest)
             with suppress(NotSupported):
                 await store.set_password(ada.id, "$argon2id$1")
+                if isinstance(store, SessionStore):
+                    await store.add_session(make_session("one", ada.id))
+                    assert await store.end_sessions(ada.id) == 1
             assert await self.token(store) == before
 
     async def test_no_token_comes_back(self) -> None:

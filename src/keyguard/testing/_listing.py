@@ -33,7 +33,7 @@ class ListingContract(RegistrySuite):
     async def test_keys_are_listed_by_their_state(self) -> None:
         """Each state's list holds the keys of which `KeyRecord.state` says so, to the microsecond of each boundary."""
         ada, _ = self.owners()
-        keys = _in_every_state(ada)
+        keys = in_every_state(ada)
         assert {key.state(NOON) for key in keys} == set(KeyState)
         async with opened(await self.make_store(Keyring(), [ada], keys)) as store:
             for at, state in product((NOON - _TICK, NOON, NOON + _TICK), KeyState):
@@ -81,7 +81,7 @@ class ListingContract(RegistrySuite):
     async def test_pages_make_up_the_list(self) -> None:
         """Page after page, of whatever length, the keys come as in one list, those of the same moment too."""
         ada, bob = self.owners()
-        keys = _of_few_moments([ada, bob])
+        keys = of_few_moments([ada, bob])
         async with opened(await self.make_store(Keyring(), [ada, bob], keys)) as store:
             whole = await store.list_keys()
             assert {key.id for key in whole} == {key.id for key in keys}
@@ -96,7 +96,7 @@ class ListingContract(RegistrySuite):
     async def test_filters_work_together(self) -> None:
         """Owner, state, beginning, page and limit together leave the keys that fit all of them, in the same order."""
         ada, bob = self.owners()
-        keys = [replace(key, owner_id=owner.id) for key, owner in zip(_in_every_state(ada), cycle([ada, bob]))]
+        keys = [replace(key, owner_id=owner.id) for key, owner in zip(in_every_state(ada), cycle([ada, bob]))]
         async with opened(await self.make_store(Keyring(), [ada, bob], keys)) as store:
             whole = await store.list_keys()
             places = (None, whole[0], whole[len(whole) // 2])
@@ -136,7 +136,7 @@ class ListingContract(RegistrySuite):
             assert await store.list_keys() == [newer, older]
 
 
-def _in_every_state(owner: Owner) -> list[KeyRecord]:
+def in_every_state(owner: Owner) -> list[KeyRecord]:
     """Return keys with every combination of what makes a state, at the boundaries of noon."""
     ends: tuple[datetime | None, ...] = (None, NOON - _TICK, NOON, NOON + _TICK)
     marks = (None, NOON + _TICK)  # Whether a key is revoked, say, is no question of when.
@@ -156,7 +156,7 @@ def _in_every_state(owner: Owner) -> list[KeyRecord]:
     ]
 
 
-def _of_few_moments(owners: list[Owner]) -> list[KeyRecord]:
+def of_few_moments(owners: list[Owner]) -> list[KeyRecord]:
     """Return keys of which many were made at the same moment, in no order."""
     ids = ["b", "B", "a", "ab", "1", "10", "2", "é", "_", "zz", "Za", "c-1", "c_1", "c1", "ß"]
     return [

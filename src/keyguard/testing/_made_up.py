@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from keyguard.model import AuditEvent, AuditKind, Credential, KeyRecord
+from keyguard.model import AuditEvent, AuditKind, Credential, KeyRecord, Session
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 """When the made-up keys were made; with microseconds, because a store must keep them."""
@@ -60,3 +60,9 @@ def make_credential(owner_id: str, name: str, **fields: Any) -> Credential:
         updated_at=NOON,
     )
     return replace(credential, **fields)
+
+
+def make_session(of: str, owner_id: str, **fields: Any) -> Session:
+    """Return a session with a made-up lookup, begun at noon on 1 March 2026 for an hour; `fields` are `Session`'s."""
+    session = Session(lookup=make_digest(of), owner_id=owner_id, created_at=NOON, expires_at=NOON + timedelta(hours=1))
+    return replace(session, **fields)

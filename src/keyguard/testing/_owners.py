@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from keyguard.errors import ConfigurationError, Conflict, NotFound, NotSupported
 from keyguard.model import AuditKind, Found
+from keyguard.ports import SessionStore
 from keyguard.settings import Keyring
 from keyguard.testing._expect import opened, raises
-from keyguard.testing._made_up import NOON, UNSTORABLE, make_digest, make_event, make_record
+from keyguard.testing._made_up import NOON, UNSTORABLE, make_digest, make_event, make_record, make_session
 from keyguard.testing._registry import KeyRegistryContract
 
 
@@ -169,4 +170,23 @@ class AppOwnersContract(KeyRegistryContract):
             with raises(NotSupported):
                 await store.upgrade_password(ada.id, password="old", new_password="new")
             assert await store.list_owners() == [ada]
+            assert await store.list_events() == []
+
+    async def test_no_sessions_of_the_apps_owners_are_kept(self) -> None:
+        """Every method of sessions raises `NotSupported`, and no event is written; a store without them has none."""
+        ada, _ = self.owners()
+        session = make_session("one", ada.id)
+        events = [make_event(AuditKind.OWNER_SIGNED_IN, owner_id=ada.id)]
+        async with opened(await self.make_store(Keyring(), [ada], [])) as store:
+            if isinstance(store, SessionStore):
+                with raises(NotSupported):
+                    await store.add_session(session, events=events)
+                with raises(NotSupported):
+                    await store.find_session(session.lookup)
+                with raises(NotSupported):
+                    await store.end_session(session.lookup, events=events)
+                with raises(NotSupported):
+                    await store.end_sessions(ada.id, events=events)
+                with raises(NotSupported):
+                    await store.purge_sessions(NOON)
             assert await store.list_events() == []

@@ -10,13 +10,15 @@ from keyguard.errors import ConfigurationError, Conflict, NotFound
 from keyguard.model import Found
 from keyguard.settings import Keyring
 from keyguard.testing._expect import opened, raises
+from keyguard.testing._expected import ExpectationContract
 from keyguard.testing._listing import ListingContract
 from keyguard.testing._made_up import NOON, UNSTORABLE, make_digest, make_record
 from keyguard.testing._purge import PurgeContract
 from keyguard.testing._rotation import RotationContract
+from keyguard.testing._search import SearchContract
 
 
-class KeyRegistryContract(ListingContract, RotationContract, PurgeContract):
+class KeyRegistryContract(ListingContract, SearchContract, ExpectationContract, RotationContract, PurgeContract):
     """What `keyguard.ports.KeyRegistry` promises of keys, and of reading owners; `AuditContract` has the events."""
 
     async def test_an_added_key_is_found(self) -> None:
