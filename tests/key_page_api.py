@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from keyguard import lifecycle
 from keyguard.admin._openapi import document
 
-__all__ = ["DOCUMENT", "Api", "hold_to_document"]
+__all__ = ["DOCUMENT", "Api", "hold_to_document", "problem"]
 
 DOCUMENT = json.loads(json.dumps(document("/keys/api", "keyguard_session")))
 
@@ -74,6 +74,11 @@ class Api:
 
     async def key(self, key_id):
         return (await self.get(f"/keys/{key_id}")).json()
+
+
+def problem(answer):
+    """The status and the code of a problem document."""
+    return answer.status_code, answer.json()["code"]
 
 
 def hold_to_document(method, path, answer):

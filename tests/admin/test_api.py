@@ -1,62 +1,14 @@
 """The key page's JSON API: what it shows, what it changes, and what it tells those who may not."""
 
 from datetime import timedelta
-from types import SimpleNamespace
 
 import pytest
-from key_page_api import Api
+from key_page_api import Api, problem
 
 from keyguard import Keyring, lifecycle
 from keyguard.admin import KeyAdmin
 from keyguard.model import Usage
 from keyguard.stores.memory import MemoryStore
-
-NOW = "2026-01-01T00:00:00Z"
-
-
-@pytest.fixture
-async def people(store, clock):
-    """Owners without passwords, which would take their time: but for the tests of signing in, they have sessions."""
-    return SimpleNamespace(
-        ada=await lifecycle.add_owner(store, "ada", clock=clock),
-        bob=await lifecycle.add_owner(store, "bob", clock=clock),
-        root=await lifecycle.add_owner(store, "root", is_superuser=True, clock=clock),
-    )
-
-
-@pytest.fixture
-def api_of(browse, store, people, clock):
-    """Give clients of the API: ``await api_of("ada")``, of the app or of another one."""
-
-    async def make(name, app=None, **more):
-        return await Api.signed_in(browse(app, **more), store, getattr(people, name), clock)
-
-    return make
-
-
-@pytest.fixture
-async def ada(api_of):
-    return await api_of("ada")
-
-
-@pytest.fixture
-async def bob(api_of):
-    return await api_of("bob")
-
-
-@pytest.fixture
-async def root(api_of):
-    return await api_of("root")
-
-
-@pytest.fixture
-async def nobody(browse, people):
-    return await Api.of(browse())
-
-
-def problem(answer):
-    """The status and code of a problem document."""
-    return answer.status_code, answer.json()["code"]
 
 
 def after(clock, **duration):

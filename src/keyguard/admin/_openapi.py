@@ -6,6 +6,7 @@ from typing import Final
 
 from keyguard.admin._operations import OPERATIONS, Operation
 from keyguard.admin._schemas import ANSWERS, BODIES, Json
+from keyguard.admin._shapes import faults
 
 __all__ = ["API_VERSION", "document"]
 
@@ -125,7 +126,7 @@ def _operation(operation: Operation) -> Json:
         described["security"] = []
     if operation.body is not None:
         described["requestBody"] = {
-            "required": "required" in BODIES[operation.body],
+            "required": any(faults({}, BODIES[operation.body])),
             "content": {"application/json": {"schema": _ref(operation.body)}},
         }
     return described
