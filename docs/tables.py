@@ -249,6 +249,12 @@ MEANINGS = {
         "updated_at": "",
         "metadata": "a JSON object: what the app notes about it, in plain text",
     },
+    "keyguard_sessions": {
+        "lookup": "the digest of what the person's browser holds, with its scheme",
+        "owner_id": "who has signed in",
+        "created_at": "",
+        "expires_at": "the session is good before this moment, and not at it",
+    },
 }
 """What each column holds, where its name does not say it."""
 

@@ -14,7 +14,7 @@ def test_init_makes_a_database_that_is_up_to_date(terminal, tmp_path):
     assert [terminal("init").code, terminal("init").code] == [0, 0]
     assert (tmp_path / "keys.db").exists()
     ran = terminal("migrate")
-    assert (ran.code, ran.out) == (0, "The tables were at 0003 already.\n")
+    assert (ran.code, ran.out) == (0, "The tables were at 0004 already.\n")
 
 
 def test_init_says_what_it_did_as_json(terminal):
@@ -56,14 +56,14 @@ def test_migrate_says_from_where_to_where(terminal):
     on_revision("sqlite+aiosqlite:///keys.db", "0001")
     ran = terminal("owner", "list")
     assert (ran.code, "`keyguard migrate`" in ran.err) == (5, True)
-    assert terminal("migrate").out == "The tables were brought from 0001 to 0003.\n"
+    assert terminal("migrate").out == "The tables were brought from 0001 to 0004.\n"
     assert terminal("owner", "list").code == 0
 
 
 def test_migrate_fills_an_empty_database(terminal, tmp_path):
     """`migrate` makes the tables in a database that has none."""
     (tmp_path / "keys.db").touch()
-    assert terminal("migrate", "--json").json == {"from": None, "to": "0003"}
+    assert terminal("migrate", "--json").json == {"from": None, "to": "0004"}
 
 
 def test_migrate_knows_what_it_does_not_know(terminal):
@@ -87,7 +87,7 @@ def test_the_whole_life_on_postgresql(terminal, postgres_url, monkeypatch):
     monkeypatch.setenv("KEYGUARD_DATABASE_URL", postgres_url.replace("postgresql+asyncpg", "postgresql"))
     on_revision(postgres_url, "0002")
     assert terminal("key", "list").code == 5
-    assert terminal("migrate", "--json").json == {"from": "0002", "to": "0003"}
+    assert terminal("migrate", "--json").json == {"from": "0002", "to": "0004"}
     terminal("init", "--owner", "ada")
     (first,) = terminal("key", "list", "--json").json["keys"]
     new = terminal("key", "rotate", first["id"], "--grace", "1h", "--json").json

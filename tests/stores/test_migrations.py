@@ -85,7 +85,8 @@ async def test_alembic_finds_nothing_to_migrate(tmp_path, users):
     async with at(tmp_path / "keys.db", users) as store:
         await upgrade(store)
         assert await seen(store, differences(store)) == []
-        await store.change_schema(lambda connection: connection.exec_driver_sql("DROP INDEX ix_keyguard_keys_owner_id"))
+        dropping = "DROP INDEX ix_keyguard_keys_owner_id_created_at"
+        await store.change_schema(lambda connection: connection.exec_driver_sql(dropping))
         assert [kind for kind, _ in await seen(store, differences(store))] == ["add_index"]
 
 

@@ -3,11 +3,24 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Delete, Insert, Table, Update, bindparam, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Delete,
+    Insert,
+    Table,
+    Update,
+    and_,
+    bindparam,
+    insert,
+    not_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from keyguard.errors import Conflict, NotFound
+from keyguard.errors import Changed, Conflict, NotFound
 from keyguard.stores._text import check_storable, is_storable
 
 __all__ = ["Change", "batches", "bounded", "execute", "put", "updating"]
@@ -75,21 +88,34 @@ def put(
             connection.execute(insert(table), row)
 
 
-def updating(table: Table, kind: str, id_: str, *conditions: ColumnElement[bool], **values: object) -> Change[bool]:
+def updating(
+    table: Table,
+    kind: str,
+    id_: str,
+    *conditions: ColumnElement[bool],
+    values: Mapping[str, object],
+    expected: Sequence[ColumnElement[bool]] = (),
+) -> Change[bool]:
     """Return what changes the row with that id on the conditions, and tells whether they held.
 
-    Raises `NotFound`, at once or when it is done, if there is no such row; it is called by its kind then.
+    Raises `NotFound`, at once or when it is done, if there is no such row, and `Changed` if it is not as `expected`; it
+    is called by its kind then.
     """
     check_storable(values.values())
     if not is_storable(id_):
         raise NotFound(f"there is no {kind} with that id")
-    statement = update(table).where(table.c.id == id_, *conditions).values(values)
+    is_it = table.c.id == id_
+    statement = update(table).where(is_it, *expected, *conditions).values(dict(values))
 
     def change(connection: Connection) -> bool:
         if execute(connection, statement):
             return True
-        if connection.execute(select(table.c.id).where(table.c.id == id_)).first() is None:
+        if connection.execute(select(table.c.id).where(is_it)).first() is None:
             raise NotFound(f"there is no {kind} with that id")
+        # What would be changed by now was not as expected a moment ago, and somebody has put it back meanwhile.
+        is_so_already = (*expected, not_(and_(*conditions)))
+        if expected and connection.execute(select(table.c.id).where(is_it, *is_so_already)).first() is None:
+            raise Changed(f"the {kind} is not as it was when it was read: somebody has changed it meanwhile")
         return False
 
     return change

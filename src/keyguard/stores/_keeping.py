@@ -5,21 +5,20 @@ from dataclasses import replace
 from datetime import datetime
 from operator import attrgetter
 
-from keyguard.errors import Conflict, NotFound
+from keyguard.errors import Conflict
 from keyguard.model import AuditEvent, Credential, Owner
-from keyguard.stores._noting import NotesInMemory, check_events
+from keyguard.stores._noting import check_events
+from keyguard.stores._sessions_in_memory import SessionsInMemory
 from keyguard.stores._text import check_storable
 
 __all__ = ["OwnersInMemory"]
 
 
-class OwnersInMemory(NotesInMemory):
+class OwnersInMemory(SessionsInMemory):
     """The part of a store that keeps owners, and credentials as `keyguard.ports.CredentialStore` says."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._owners: dict[str, Owner] = {}
-        self._passwords: dict[str, str | None] = {}
         self._credentials: dict[tuple[str, str], Credential] = {}
         self._changes: int = 0
 
@@ -53,8 +52,11 @@ class OwnersInMemory(NotesInMemory):
         return sorted(self._owners.values(), key=attrgetter("name"))
 
     async def set_owner_active(self, owner_id: str, *, active: bool, events: Sequence[AuditEvent] = ()) -> bool:
-        """Activate or deactivate an owner; tell whether this call did it."""
-        return self._change_owner(replace(self._owner(owner_id), is_active=active), events)
+        """Activate or deactivate an owner, whose sessions then end; tell whether this call did it."""
+        has_changed = self._change_owner(replace(self._owner(owner_id), is_active=active), events)
+        if not active:
+            self._end_all(owner_id)
+        return has_changed
 
     async def set_owner_superuser(self, owner_id: str, *, superuser: bool, events: Sequence[AuditEvent] = ()) -> bool:
         """Give or take superuser rights; tell whether this call did it."""
@@ -65,12 +67,13 @@ class OwnersInMemory(NotesInMemory):
         return self._passwords.get(owner_id)
 
     async def set_password(self, owner_id: str, password: str | None, *, events: Sequence[AuditEvent] = ()) -> None:
-        """Replace the owner's password verifier; None takes it away."""
+        """Replace the owner's password verifier; None takes it away. If it was another one the sessions end."""
         owner = self._owner(owner_id)
         check_storable([password])
         check_events(events)
         if password != self._passwords[owner.id]:
             self._passwords[owner.id] = password
+            self._end_all(owner.id)
             self._note(events)
 
     async def upgrade_password(self, owner_id: str, *, password: str, new_password: str) -> bool:
@@ -148,11 +151,6 @@ class OwnersInMemory(NotesInMemory):
         self._note(events)
         self._changes += 1  # Afterwards: who has the new token has read nothing that is older.
         return True
-
-    def _owner(self, owner_id: str) -> Owner:
-        if owner_id not in self._owners:
-            raise NotFound("there is no owner with that id")
-        return self._owners[owner_id]
 
 
 def _check_credential(credential: Credential) -> None:

@@ -1,6 +1,6 @@
 """Keys in a database: what selects them, and what changes them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import takewhile
 from typing import Any
@@ -70,7 +70,7 @@ class Keys:
         if state is not None:
             if at is None:
                 raise ConfigurationError("a key is in a state at a time: give `at` as well")
-            statement = statement.where(*self._is_in(state, at))
+            statement = statement.where(*self.is_in(state, at))
         if begins:  # Not LIKE, which on SQLite takes letters of either case, and has characters of its own.
             beginning = func.substr(columns.prefix + columns.id, 1, len(begins))
             statement = statement.where(beginning == begins if is_storable(begins) else false())
@@ -78,7 +78,7 @@ class Keys:
             statement = statement.where(tuple_(columns.created_at, columns.id) < (after.created_at, after.id))
         return statement
 
-    def _is_in(self, state: KeyState, at: datetime) -> Iterator[ColumnElement[bool]]:
+    def is_in(self, state: KeyState, at: datetime) -> Iterator[ColumnElement[bool]]:
         """Return the conditions on which `KeyRecord.state` is `state`: it applies, and none before it does."""
         columns = self._table.c
         applies: dict[KeyState, ColumnElement[bool]] = {
@@ -119,18 +119,21 @@ class Keys:
         )
         return lambda connection: execute(connection, statement) == 1
 
-    def renaming(self, key_id: str, name: str) -> Change[bool]:
+    def renaming(self, key_id: str, name: str, expected: KeyRecord | None) -> Change[bool]:
         """Return what changes a key's name, and tells whether it was another one."""
-        return self._updating(key_id, self._table.c.name != name, name=name)
+        return self._updating(key_id, self._table.c.name != name, values={"name": name}, expected=expected)
 
-    def disabling(self, key_id: str, at: datetime | None) -> Change[bool]:
+    def disabling(self, key_id: str, at: datetime | None, expected: KeyRecord | None) -> Change[bool]:
         """Return what disables a key, or with None enables it, and tells whether it did."""
         disabled_at = self._table.c.disabled_at
-        return self._updating(key_id, disabled_at.is_not(None) if at is None else disabled_at.is_(None), disabled_at=at)
+        is_otherwise = disabled_at.is_not(None) if at is None else disabled_at.is_(None)
+        return self._updating(key_id, is_otherwise, values={"disabled_at": at}, expected=expected)
 
-    def revoking(self, key_id: str, at: datetime, reason: str) -> Change[bool]:
+    def revoking(self, key_id: str, at: datetime, reason: str, expected: KeyRecord | None) -> Change[bool]:
         """Return what revokes a key, and tells whether it was good until then."""
-        return self._updating(key_id, self._table.c.revoked_at.is_(None), revoked_at=at, revoked_reason=reason)
+        is_good = self._table.c.revoked_at.is_(None)
+        revoked = {"revoked_at": at, "revoked_reason": reason}
+        return self._updating(key_id, is_good, values=revoked, expected=expected)
 
     def rotating(self, old: KeyRecord, new: KeyRecord, until: datetime | None) -> Change[bool]:
         """Return what adds `new` and ends `old`, if that still is as it was read, and tells whether it was."""
@@ -144,7 +147,7 @@ class Keys:
         end: dict[str, object] = {"rotated_at": new.created_at, "expires_at": until}
         if until is None:
             end = {"rotated_at": new.created_at, "revoked_at": new.created_at, "revoked_reason": "rotated"}
-        ending, adding = self._updating(old.id, *is_as_read, *is_first, **end), self.adding(new)
+        ending, adding = self._updating(old.id, *is_as_read, *is_first, values=end), self.adding(new)
 
         def rotate(connection: Connection) -> bool:
             if not ending(connection):
@@ -178,5 +181,19 @@ class Keys:
 
         return purge
 
-    def _updating(self, key_id: str, *conditions: ColumnElement[bool], **values: object) -> Change[bool]:
-        return updating(self._table, "key", key_id, *conditions, **values)
+    def _updating(
+        self,
+        key_id: str,
+        *conditions: ColumnElement[bool],
+        values: Mapping[str, object],
+        expected: KeyRecord | None = None,
+    ) -> Change[bool]:
+        is_as_expected = () if expected is None else tuple(self._is_as(expected))
+        return updating(self._table, "key", key_id, *conditions, values=values, expected=is_as_expected)
+
+    def _is_as(self, expected: KeyRecord) -> Iterator[ColumnElement[bool]]:
+        """Return the conditions that all that can change of a key is what somebody has read."""
+        columns = self._table.c
+        yield columns.name == expected.name if is_storable(expected.name) else false()
+        for name in ("expires_at", "disabled_at", "revoked_at", "rotated_at"):
+            yield columns[name].is_not_distinct_from(getattr(expected, name))

@@ -1,6 +1,6 @@
 """What changes the owners in Keyguard's own table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, false, insert, select
@@ -10,6 +10,7 @@ from keyguard.model import NewOwner
 from keyguard.stores._changes import Change, execute, updating
 from keyguard.stores._owners import Owners
 from keyguard.stores._schema import Schema
+from keyguard.stores._sessions import Sessions
 from keyguard.stores._text import check_storable, is_storable
 
 __all__ = ["OwnOwners"]
@@ -24,6 +25,7 @@ class OwnOwners:
     def __init__(self, schema: Schema, owners: Owners) -> None:
         self._table = schema.owners
         self._name = owners.name
+        self._sessions = Sessions(schema, owners)
 
     def password(self, owner_id: str) -> Select[Any] | None:
         """Select an owner's password verifier; the app's own users have none here."""
@@ -41,33 +43,55 @@ class OwnOwners:
         return add
 
     def activating(self, owner_id: str, *, active: bool) -> Change[bool]:
-        """Return what activates or deactivates an owner, and tells whether it did."""
-        return self._updating(owner_id, self._there().c.is_active.is_distinct_from(active), is_active=active)
+        """Return what activates or deactivates an owner, whose sessions then end, and tells whether it did."""
+        change = self._updating(
+            owner_id, self._there().c.is_active.is_distinct_from(active), values={"is_active": active}
+        )
+        return change if active else self._signing_out(owner_id, change)
 
     def promoting(self, owner_id: str, *, superuser: bool) -> Change[bool]:
         """Return what gives or takes superuser rights, and tells whether it did."""
-        return self._updating(
-            owner_id, self._there().c.is_superuser.is_distinct_from(superuser), is_superuser=superuser
-        )
+        is_another = self._there().c.is_superuser.is_distinct_from(superuser)
+        return self._updating(owner_id, is_another, values={"is_superuser": superuser})
 
     def setting_password(self, owner_id: str, password: str | None) -> Change[bool]:
-        """Return what replaces an owner's password verifier, and tells whether it was another one."""
-        return self._updating(owner_id, self._there().c.password.is_distinct_from(password), password=password)
+        """Return what replaces an owner's password verifier, and tells whether it was another one.
+
+        If it was, the owner's sessions end.
+        """
+        is_another = self._there().c.password.is_distinct_from(password)
+        return self._signing_out(owner_id, self._updating(owner_id, is_another, values={"password": password}))
 
     def upgrading_password(self, owner_id: str, *, password: str, new_password: str) -> Change[bool]:
         """Return what replaces an owner's password verifier, if it still is `password`, and tells whether it was."""
         table = self._there()
         is_as_read = table.c.password == password if is_storable(password) else false()
-        return self._updating(owner_id, is_as_read, password=new_password)
+        return self._updating(owner_id, is_as_read, values={"password": new_password})
 
     def _there(self) -> Table:
         if self._table is None:
             raise NotSupported(f"owners are kept in the app's own table {self._name!r}: change them there")
         return self._table
 
-    def _updating(self, owner_id: str, *conditions: ColumnElement[bool], **values: object) -> Change[bool]:
-        """Return what changes an owner on the conditions, and tells whether they held."""
-        return updating(self._there(), "owner", owner_id, *conditions, **values)
+    def _signing_out(self, owner_id: str, change: Change[bool]) -> Change[bool]:
+        """Return what makes a change and, if it did something, ends the owner's sessions.
+
+        The change has locked the owner's row by then: a session that was begun before is there to be ended, and one
+        that is begun later sees the change.
+        """
+        ending = self._sessions.ending_all(owner_id)
+
+        def change_and_end(connection: Connection) -> bool:
+            has_changed = change(connection)
+            if has_changed:
+                ending(connection)
+            return has_changed
+
+        return change_and_end
+
+    def _updating(self, owner_id: str, condition: ColumnElement[bool], values: Mapping[str, object]) -> Change[bool]:
+        """Return what changes an owner on the condition, and tells whether it held."""
+        return updating(self._there(), "owner", owner_id, condition, values=values)
 
 
 def _row_of(new: NewOwner) -> dict[str, Any]:

@@ -102,6 +102,7 @@ class Owners:
             (self.table.c[users.active] if users.active else true()).label("user_active"),
             (self.table.c[users.superuser] if users.superuser else false()).label("user_superuser"),
         ]
+        self.names_are_uuids = users.name is None and users.key_type.python_type is UUID
         self.every: Select[Any] = select(*self.columns)
 
     def id_from(self, text: str) -> Any:  # noqa: ANN401 Whatever the table's ids are.

@@ -33,8 +33,8 @@ from keyguard.errors import ConfigurationError, StoreUnavailable
 
 __all__ = ["REVISION", "VERSION", "VERSION_TABLE", "Instant", "Schema", "version_table"]
 
-VERSION = "3"
-REVISION = "0003"
+VERSION = "4"
+REVISION = "0004"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
@@ -87,6 +87,8 @@ class Schema:
     events: Table
     """Who changed what, and when: a row for each change, which stays when what it speaks of is gone."""
     credentials: Table
+    sessions: Table | None
+    """Who has signed in, and stays so until when; of the app's own users that is the app's affair."""
 
     @classmethod
     def build(cls, app_owner_id: TypeEngine[Any] | None) -> "Schema":
@@ -98,7 +100,7 @@ class Schema:
             Column("name", Text, primary_key=True),
             Column("value", Text, nullable=False),
         )
-        owners = None
+        owners = sessions = None
         if app_owner_id is None:
             owners = Table(
                 "keyguard_owners",
@@ -111,13 +113,21 @@ class Schema:
                 Column("created_at", Instant, nullable=False),
                 UniqueConstraint("name", name="uq_keyguard_owners_name"),
             )
+            sessions = Table(
+                "keyguard_sessions",
+                metadata,
+                Column("lookup", Text, primary_key=True),
+                Column("owner_id", Text, nullable=False, index=True),
+                Column("created_at", Instant, nullable=False),
+                Column("expires_at", Instant, nullable=False, index=True),
+            )
         keys = Table(
             "keyguard_keys",
             metadata,
             Column("id", Text, primary_key=True),
             Column("lookup", Text, nullable=False),
             Column("verifier", Text, nullable=False),
-            Column("owner_id", app_owner_id or Text, nullable=False, index=True),
+            Column("owner_id", app_owner_id or Text, nullable=False),
             Column("prefix", Text, nullable=False),
             Column("name", Text, nullable=False),
             Column("scopes", Text, nullable=False),
@@ -132,7 +142,9 @@ class Schema:
             Column("rotated_from", Text),
             Column("metadata", Text, nullable=False, server_default="{}"),
             UniqueConstraint("lookup", name="uq_keyguard_keys_lookup"),
-            Index("ix_keyguard_keys_created_at", "created_at", "id"),  # By which they are listed, page by page.
+            # By which they are listed, page by page: all of them, and those of one owner.
+            Index("ix_keyguard_keys_created_at", "created_at", "id"),
+            Index("ix_keyguard_keys_owner_id_created_at", "owner_id", "created_at", "id"),
         )
         revision = Table(
             "keyguard_revision",
@@ -185,8 +197,8 @@ class Schema:
             Column("updated_at", Instant, nullable=False),
             Column("metadata", Text, nullable=False, server_default="{}"),
         )
-        if owners is not None:
-            for table in (keys, credentials):
+        if owners is not None and sessions is not None:
+            for table in (keys, credentials, sessions):
                 table.append_constraint(
                     ForeignKeyConstraint(
                         [table.c.owner_id], [owners.c.id], name=f"fk_{table.name}_owner_id", ondelete="CASCADE"
@@ -203,6 +215,7 @@ class Schema:
             flushes=flushes,
             events=events,
             credentials=credentials,
+            sessions=sessions,
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from keyguard.errors import ConfigurationError
 
-__all__ = ["check_storable", "is_storable", "json_of"]
+__all__ = ["check_storable", "folded", "is_storable", "json_of"]
 
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 """NUL, which PostgreSQL does not take, and surrogates, which JSON can bring and UTF-8 has no bytes for."""
@@ -22,6 +22,14 @@ def check_storable(values: Iterable[object]) -> None:
     """Raise `ConfigurationError` if one of `values` is a text that cannot be stored."""
     if not all(is_storable(value) for value in values if isinstance(value, str)):
         raise ConfigurationError("a text that is stored has no NUL character and no half of a surrogate pair")
+
+
+def folded(text: str) -> str:
+    """Return a text that can be stored with A to Z in lower case, and all other letters as they are.
+
+    Databases do not agree on those, nor on which of them are the same letter.
+    """
+    return text.encode().lower().decode()
 
 
 def json_of(detail: Mapping[str, Any]) -> str:

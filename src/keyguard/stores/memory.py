@@ -9,10 +9,22 @@ from dataclasses import replace
 from datetime import datetime
 from operator import attrgetter
 
-from keyguard.errors import ConfigurationError, Conflict, KeyguardError, NotFound
-from keyguard.model import AuditEvent, Credential, Found, KeyRecord, KeyState, NewOwner, Usage
+from keyguard.errors import Changed, ConfigurationError, Conflict, KeyguardError, NotFound
+from keyguard.model import (
+    AuditEvent,
+    Credential,
+    Found,
+    KeyPage,
+    KeyQuery,
+    KeyRecord,
+    KeyState,
+    ListedKey,
+    NewOwner,
+    Usage,
+)
 from keyguard.settings import Keyring
 from keyguard.stores._counting import CountsInMemory
+from keyguard.stores._finding import page_of
 from keyguard.stores._keeping import OwnersInMemory
 from keyguard.stores._noting import check_events
 from keyguard.stores._text import check_storable
@@ -39,6 +51,9 @@ _AGE = attrgetter("created_at", "id")
 _CARRIED_OVER = attrgetter("name", "expires_at", "disabled_at")
 """What of a key can change, and makes a difference to the one that takes its place."""
 
+_CHANGEABLE = attrgetter("name", "expires_at", "disabled_at", "revoked_at", "rotated_at")
+"""What of a key can change."""
+
 _logger = logging.getLogger("keyguard")
 
 
@@ -50,6 +65,8 @@ def _is_one_of_several() -> bool:
 
 class MemoryStore(OwnersInMemory, CountsInMemory):
     """A `keyguard.ports.ImportStore` that forgets everything when the process ends, and that no other process sees.
+
+    It is a `SessionStore`, too.
 
     Each worker of a server has a store of its own, where a key that another worker revoked goes on working. So opening
     it warns, in the log, where this process looks like one of several: if ``WEB_CONCURRENCY`` asks for more than one,
@@ -146,29 +163,58 @@ class MemoryStore(OwnersInMemory, CountsInMemory):
         ]
         return sorted(records, key=_AGE, reverse=True)[:limit]
 
-    async def rename_key(self, key_id: str, name: str, *, events: Sequence[AuditEvent] = ()) -> None:
+    async def search_keys(self, query: KeyQuery, *, at: datetime, offset: int = 0, limit: int) -> KeyPage:
+        """Return the keys that fit `query` at the time `at`: at most `limit` of them, behind the first `offset`."""
+        listed = (
+            ListedKey(key=record, owner=self._owners[record.owner_id], usage=self._uses.get(record.id, Usage(total=0)))
+            for record in self._keys.values()
+            if record.owner_id in self._owners
+        )
+        return page_of(listed, query, at=at, offset=offset, limit=limit)
+
+    async def rename_key(
+        self, key_id: str, name: str, *, expected: KeyRecord | None = None, events: Sequence[AuditEvent] = ()
+    ) -> None:
         """Change a key's name."""
         record = self._key(key_id)
         check_storable([name])
         check_events(events)
+        _check_unchanged(record, expected)
         if name != record.name:
             self._keys[key_id] = replace(record, name=name)
             self._note(events)
 
-    async def set_key_disabled(self, key_id: str, at: datetime | None, *, events: Sequence[AuditEvent] = ()) -> bool:
+    async def set_key_disabled(
+        self,
+        key_id: str,
+        at: datetime | None,
+        *,
+        expected: KeyRecord | None = None,
+        events: Sequence[AuditEvent] = (),
+    ) -> bool:
         """Disable a key as of `at`, or enable it with None; tell whether this call did it."""
         check_events(events)
         record = self._key(key_id)
+        _check_unchanged(record, expected)
         if (at is None) == (record.disabled_at is None):
             return False
         self._change_key(replace(record, disabled_at=at), events)
         return True
 
-    async def revoke_key(self, key_id: str, at: datetime, reason: str, *, events: Sequence[AuditEvent] = ()) -> bool:
+    async def revoke_key(
+        self,
+        key_id: str,
+        at: datetime,
+        reason: str,
+        *,
+        expected: KeyRecord | None = None,
+        events: Sequence[AuditEvent] = (),
+    ) -> bool:
         """Revoke a key for good; tell whether this call did it."""
         check_storable([reason])
         check_events(events)
         record = self._key(key_id)
+        _check_unchanged(record, expected)
         if record.revoked_at is not None:
             return False
         self._change_key(replace(record, revoked_at=at, revoked_reason=reason), events)
@@ -242,3 +288,9 @@ class MemoryStore(OwnersInMemory, CountsInMemory):
         if key_id not in self._keys:
             raise NotFound("there is no key with that id")
         return self._keys[key_id]
+
+
+def _check_unchanged(record: KeyRecord, expected: KeyRecord | None) -> None:
+    """Raise `Changed` if a key is not as somebody has read it."""
+    if expected is not None and _CHANGEABLE(record) != _CHANGEABLE(expected):
+        raise Changed("the key is not as it was when it was read: somebody has changed it meanwhile")

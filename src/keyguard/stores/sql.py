@@ -4,44 +4,53 @@ Each method is one short transaction: a read is one statement, a write touches t
 ever written back that was read before.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from operator import attrgetter
-from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, MetaData, Row, Select
+from sqlalchemy import URL, Connection
 
-from keyguard.errors import Conflict, StoreUnavailable
-from keyguard.loops import Places
-from keyguard.model import AuditEvent, AuditKind, Credential, Found, KeyRecord, KeyState, NewOwner, Owner, Usage
+from keyguard.errors import Conflict
+from keyguard.model import (
+    AuditEvent,
+    AuditKind,
+    Credential,
+    Found,
+    KeyPage,
+    KeyQuery,
+    KeyRecord,
+    KeyState,
+    NewOwner,
+    Owner,
+    Session,
+    SessionFound,
+    Usage,
+)
 from keyguard.settings import Keyring
-from keyguard.stores._audit import Audit, event_of
-from keyguard.stores._changes import Change
+from keyguard.stores._audit import event_of
 from keyguard.stores._credentials import Credentials, credential_of
-from keyguard.stores._database import Database
 from keyguard.stores._imports import adding_all
-from keyguard.stores._keys import Keys
+from keyguard.stores._opened import OpenedDatabase
 from keyguard.stores._own_owners import OwnOwners
-from keyguard.stores._owners import OWN_OWNERS, Owners, UserTable, owner_of
+from keyguard.stores._owners import UserTable, owner_of
 from keyguard.stores._rows import found_in, record_of
-from keyguard.stores._schema import Schema
-from keyguard.stores._sqlite_reader import Busy, KeyReader
-from keyguard.stores._tables import Tables
+from keyguard.stores._search import Search, page_in
+from keyguard.stores._sessions import Sessions, session_in
+from keyguard.stores._sqlite_reader import Busy
 from keyguard.stores._text import is_storable
-from keyguard.stores._triggers import triggers_for, warn_of_missing
 from keyguard.stores._uses import record, selects, usage_of
-from keyguard.stores._vouchers import voucher_for
 
 __all__ = ["SQLStore", "UserTable"]
 
-_T = TypeVar("_T")
 
-
-class SQLStore:
+class SQLStore(OpenedDatabase):
     """A `keyguard.ports.ImportStore` in a database, which is a `KeyRegistry` and a `CredentialStore`.
+
+    It is a `SessionStore`, too, for owners of its own: where they live in the app's user table, whoever signs them in
+    keeps their sessions.
 
     It opens by itself at the first call; `open` is for those who want to know at start whether it can. A call that is
     cancelled is left to finish behind the scenes, because what a database has begun cannot be taken back.
@@ -67,116 +76,11 @@ class SQLStore:
         users: UserTable | None = None,
         listen_url: str | URL | None = None,
     ) -> None:
-        self.keyring = keyring
-        self.users = users
-        self.listen_url = listen_url
-        self.is_open: bool = False
-        self._database = Database(url)
-        self.concurrency: int = self._database.concurrency
-        self._alone = Places(1)
-        self._schema = Schema.build(users.key_type if users else None)
-        self._owners = Owners(users or OWN_OWNERS)
+        super().__init__(url, keyring=keyring, users=users, listen_url=listen_url)
         self._own_owners = OwnOwners(self._schema, self._owners)
-        self._keys = Keys(self._schema, self._owners)
+        self._search = Search(self._schema, self._owners, self._keys, self._database.backend)
         self._credentials = Credentials(self._schema, self._owners)
-        self._audit = Audit(self._schema)
-        self._triggers = triggers_for(self._database.backend, users)
-        self._tables = Tables(
-            self._schema,
-            users=users,
-            owners=self._owners,
-            triggers=self._triggers,
-            pepper_checks=keyring.pepper_checks,
-        )
-        self._voucher = voucher_for(self._database, self._triggers, listen_url)
-        file, dialect = self._database.file, self._database.engine.dialect
-        self._reader = KeyReader(file, self._keys.by_lookup, dialect) if file is not None else None
-
-    @property
-    def url(self) -> URL:
-        """Where it leads to; made a text, a URL of SQLAlchemy's does not show its password."""
-        return self._database.url
-
-    @property
-    def metadata(self) -> MetaData:
-        """The tables that this store needs, as SQLAlchemy describes them: for an app's own migrations."""
-        return self._schema.metadata
-
-    def trigger_statements(self, dialect_name: str) -> list[str]:
-        """Return the SQL that makes the triggers, or makes them anew: for an app's own migrations.
-
-        To be executed one after the other, when the tables are there. `dialect_name` is SQLAlchemy's, as in
-        ``op.get_context().dialect.name``; for one that Keyguard knows no triggers for the list is empty.
-        """
-        triggers = triggers_for(dialect_name, self.users)
-        return triggers.statements() if triggers else []
-
-    # --- opening and closing ---
-
-    async def open(self) -> None:
-        """Make sure that the database can be reached, has the right tables, and knows one of the peppers.
-
-        Warns, in the log, where triggers are missing. Raises `SchemaMismatch`, `WrongPepper` or `StoreUnavailable`.
-        """
-        async with self._alone:
-            if self.is_open and not self._database.is_stale():
-                return
-            await self._begin_anew()
-            seen = await self._database.inspect(self._tables.look)
-            if self._tables.pepper_to_note(seen.pepper) != seen.pepper:
-                await self._database.change(self._tables.note_pepper)
-            if seen.missing_triggers:
-                warn_of_missing(seen.missing_triggers)
-            await self._voucher.open(seen.missing_triggers)
-            if self._database.file is not None:
-                self._database.file.note_log()
-            if self._reader is not None:
-                self._reader.open()
-            self.is_open = True
-
-    async def close(self) -> None:
-        """Close all connections, when the calls that are under way have ended."""
-        async with self._alone:
-            await self._let_go()
-            await self._database.close()
-
-    async def create_schema(self) -> None:
-        """Make the tables and triggers, where they are not there yet. Several processes may do this at once.
-
-        Triggers of another text are replaced; those on the app's own user table wait until that is there. Raises
-        `SchemaMismatch`, and changes nothing, if there are tables of another version.
-        """
-        await self.change_schema(self._tables.create)
-
-    async def change_schema(self, change: Callable[[Connection], None]) -> None:
-        """Call `change` in one transaction on a database in whatever state, as migrations do.
-
-        What is there afterwards is looked at again before anything else is done.
-        """
-        async with self._alone:
-            await self._begin_anew()
-            await self._database.change(change, alone=True)
-
-    async def _begin_anew(self) -> None:
-        await self._let_go()
-        await self._database.renew()
-
-    async def _let_go(self) -> None:
-        self.is_open = False
-        await self._voucher.aclose()
-        if self._reader is not None:
-            self._reader.close()
-
-    # --- how fresh it is ---
-
-    @property
-    def is_exact(self) -> bool:
-        """Tell whether a token vouches for everybody's changes: on SQLite."""
-        return self._voucher.is_exact
-
-    def token(self) -> int | None:
-        """Return a number that moves with every change of what a check reads; None while nothing vouches for that."""
-        return self._voucher.token()
+        self._sessions = Sessions(self._schema, self._owners)
 
     # --- what a check asks ---
 
@@ -278,17 +182,38 @@ class SQLStore:
         listing = self._keys.listing(owner_id, state=state, at=at, begins=begins, after=after, limit=limit)
         return list(map(record_of, await self._read(listing)))
 
-    async def rename_key(self, key_id: str, name: str, *, events: Sequence[AuditEvent] = ()) -> None:
+    async def search_keys(self, query: KeyQuery, *, at: datetime, offset: int = 0, limit: int) -> KeyPage:
+        """Return the keys that fit `query` at the time `at`: at most `limit` of them, behind the first `offset`."""
+        return page_in(await self._read(self._search.page(query, at=at, offset=offset, limit=limit)))
+
+    async def rename_key(
+        self, key_id: str, name: str, *, expected: KeyRecord | None = None, events: Sequence[AuditEvent] = ()
+    ) -> None:
         """Change a key's name."""
-        await self._write(self._keys.renaming(key_id, name), events)
+        await self._write(self._keys.renaming(key_id, name, expected), events)
 
-    async def set_key_disabled(self, key_id: str, at: datetime | None, *, events: Sequence[AuditEvent] = ()) -> bool:
+    async def set_key_disabled(
+        self,
+        key_id: str,
+        at: datetime | None,
+        *,
+        expected: KeyRecord | None = None,
+        events: Sequence[AuditEvent] = (),
+    ) -> bool:
         """Disable a key as of `at`, or enable it with None; tell whether this call did it."""
-        return await self._write_and_tell(self._keys.disabling(key_id, at), events)
+        return await self._write_and_tell(self._keys.disabling(key_id, at, expected), events)
 
-    async def revoke_key(self, key_id: str, at: datetime, reason: str, *, events: Sequence[AuditEvent] = ()) -> bool:
+    async def revoke_key(
+        self,
+        key_id: str,
+        at: datetime,
+        reason: str,
+        *,
+        expected: KeyRecord | None = None,
+        events: Sequence[AuditEvent] = (),
+    ) -> bool:
         """Revoke a key for good; tell whether this call did it. Of a revoked key the first time and reason stay."""
-        return await self._write_and_tell(self._keys.revoking(key_id, at, reason), events)
+        return await self._write_and_tell(self._keys.revoking(key_id, at, reason, expected), events)
 
     async def rotate_key(
         self, old: KeyRecord, new: KeyRecord, *, until: datetime | None, events: Sequence[AuditEvent] = ()
@@ -342,6 +267,31 @@ class SQLStore:
         """Replace what is `sealed` in the first of each pair by that of the second; return how many were replaced."""
         return await self._write(self._credentials.resealing(resealed), events)
 
+    # --- sessions ---
+
+    async def add_session(
+        self, session: Session, *, password: str | None = None, events: Sequence[AuditEvent] = ()
+    ) -> None:
+        """Keep a session of an active owner; with `password`, of one whose password verifier that is at this moment."""
+        await self._write(self._sessions.adding(session, password), events)
+
+    async def find_session(self, lookup: str) -> SessionFound | None:
+        """Return the session with that lookup and its owner, by one statement."""
+        rows = await self._read(self._sessions.by_lookup(lookup))
+        return session_in(rows[0]) if rows else None
+
+    async def end_session(self, lookup: str, *, events: Sequence[AuditEvent] = ()) -> bool:
+        """End a session; tell whether there was one."""
+        return await self._write(self._sessions.ending(lookup), events)
+
+    async def end_sessions(self, owner_id: str, *, events: Sequence[AuditEvent] = ()) -> int:
+        """End all sessions of an owner; return how many there were."""
+        return await self._write(self._sessions.ending_all(owner_id), events)
+
+    async def purge_sessions(self, before: datetime) -> int:
+        """Delete the sessions that have expired before that time; return how many there were."""
+        return await self._write(self._sessions.purging(before))
+
     # --- the audit log, and what comes from elsewhere ---
 
     async def list_events(
@@ -389,28 +339,3 @@ class SQLStore:
         """Return what is known of the uses of these keys; one that was never used is left out."""
         rows = [row for statement in selects(self._schema, key_ids) for row in await self._read(statement)]
         return {row.key_id: usage_of(row) for row in rows}
-
-    # --- the database, opened at the first need ---
-
-    async def _read(self, statement: Select[Any], parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
-        await self._ready()
-        return await self._database.read(statement, parameters)
-
-    async def _write_and_tell(self, change: Change[_T], events: Sequence[AuditEvent] = ()) -> _T:
-        """Change what a check reads; return when every check sees it, also if somebody else has just done the same."""
-        return await self._written(self._audit.telling(change, events), self._voucher.change)
-
-    async def _write(self, change: Change[_T], events: Sequence[AuditEvent] = ()) -> _T:
-        """Change what nobody who remembers a key has to hear of: new rows, names, digests, passwords, counts."""
-        return await self._written(self._audit.telling(change, events), self._database.change)
-
-    async def _written(self, change: Change[_T], make: Callable[[Change[_T]], Awaitable[_T]]) -> _T:
-        await self._ready()
-        result = await make(change)
-        if self._database.is_stale():
-            raise StoreUnavailable("another file took the database's place meanwhile: the change may be lost")
-        return result
-
-    async def _ready(self) -> None:
-        if not self.is_open or self._database.is_stale():
-            await self.open()
