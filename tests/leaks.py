@@ -1,7 +1,7 @@
 """Watches, over the whole suite, that no key shows where keys must not show.
 
-It learns every key where it comes to be in this process: each text that becomes a `keyguard.keys.Plaintext` (issued,
-read or adopted) and each value that is found in a request as a `keyguard.extract.Candidate`; of a vault each secret key
+It learns every key where it comes to be in this process: each text that becomes a `keyguard.keys.Plaintext` (a key that
+is issued, read or adopted, the token of a session that begins, a password that is verified) and each value that is found in a request as a `keyguard.extract.Candidate`; of a vault each secret key
 and each value that is put, sealed or opened. What a test gives to a program of its own, it registers with `WATCH.key`.
 
 It looks into these channels, and into no other, so that a test may hold a key, print it and put it into a request:
@@ -194,7 +194,7 @@ class Watch:
         self._databases |= stamps
         for start in range(0, len(new), 100):
             command = [sys.executable, "-I", "-S", "-c", _READ_DATABASES, *new[start : start + 100]]
-            content = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+            content = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60).stdout
             self.see(f"a database file in {folder}", re.sub(rb"\0{2,}", b"\0", content))
 
     # --- what came of it ---

@@ -314,7 +314,7 @@ async def test_a_key_that_is_not_as_it_was_read(store, clock, call):
 
 
 async def test_what_changes_meanwhile_is_not_carried_over(store, clock):
-    """With what the caller has read a rotation makes one attempt: a key that changes meanwhile is not rotated."""
+    """With what the caller has read a key that changes between a rotation's look and its writing is not rotated."""
     read = (await lifecycle.issue(store, await ada(store), clock=clock)).record
     between(store, lambda key_id: lifecycle.rename(store, key_id, "new"))
     with pytest.raises(Changed):

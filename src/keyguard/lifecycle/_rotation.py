@@ -64,7 +64,7 @@ async def rotate(
     """
     expires_at = in_utc("expires_at", expires_at)
     check_expected(key_id, expected)
-    for _ in range(_ATTEMPTS if expected is None else 1):
+    for _ in range(_ATTEMPTS):
         old = await get(store, key_id)
         _check_unchanged(old, expected)
         now = clock()
@@ -76,8 +76,6 @@ async def rotate(
         issued = born(AuditKind.KEY_ISSUED, record, actor)
         if await store.rotate_key(old, record, until=until, events=[rotated, issued]):
             return new
-    if expected is not None:
-        raise _changed()
     raise Conflict("others are changing the key at this moment: look at it again")
 
 
@@ -111,11 +109,7 @@ async def end_grace(
 
 def _check_unchanged(record: KeyRecord, expected: KeyRecord | None) -> None:
     if expected is not None and _CHANGING(record) != _CHANGING(expected):
-        raise _changed()
-
-
-def _changed() -> Changed:
-    return Changed("the key is not as it was when it was read: look at it again")
+        raise Changed("the key is not as it was when it was read: look at it again")
 
 
 async def _check_state(store: KeyRegistry, old: KeyRecord, now: datetime) -> None:
