@@ -1,6 +1,7 @@
 """Runs the leak watch of `leaks` over every test, and reports of it; and lets `hangs` watch over its end."""
 
 import hangs
+import hypothesis
 import pytest
 from leaks import WATCH, install, make_loud
 from postgres import database, postgres, postgres_url
@@ -8,6 +9,10 @@ from postgres import database, postgres, postgres_url
 __all__ = ["database", "postgres", "postgres_url"]  # Fixtures, made known to all tests from here.
 
 pytest.register_assert_rewrite("keyguard.testing")
+
+# How long an example takes depends on what else the machine does: that is for the benchmarks to measure.
+hypothesis.settings.register_profile("keyguard", deadline=None)
+hypothesis.settings.load_profile("keyguard")
 
 _REPORT = pytest.StashKey[dict]()
 

@@ -8,11 +8,23 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from keyguard.errors import Conflict, NotFound
-from keyguard.model import AuditKind, Found, KeyState, NewOwner, Owner, Usage
+from keyguard.errors import Changed, Conflict, NotFound
+from keyguard.model import (
+    AuditKind,
+    Found,
+    KeyOrder,
+    KeyQuery,
+    KeyState,
+    ListedKey,
+    NewOwner,
+    Owner,
+    SessionFound,
+    Usage,
+)
 from keyguard.stores.memory import MemoryStore
 from keyguard.stores.sql import SQLStore
-from keyguard.testing import NOON, make_credential, make_digest, make_event, make_record
+from keyguard.testing import NOON, make_credential, make_digest, make_event, make_record, make_session
+from keyguard.testing._search import answer
 
 IDS = st.sampled_from(["a", "b", "c", "d"])
 NAMES = st.one_of(IDS, st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5))
@@ -23,12 +35,18 @@ TIMES = st.one_of(
     st.integers(0, 10**12).map(lambda microseconds: NOON + timedelta(microseconds=microseconds)),
 )
 """Few moments, so that some fall together, and many."""
+LOOKUPS = st.sampled_from(["one", "two", "three"])
 SCOPES = st.sets(st.sampled_from(["*", "flows:read", "mcp:*"])).map(frozenset)
 NOTES = st.sampled_from(["{}", '{"a": 1}', '{ "ü": ["\\u0000"] }'])
 STATES = st.sampled_from(KeyState)
 BEGINNINGS = st.sampled_from(["", "k", "kg_", "kg_a", "kg_b", "KG_", "kg__", "%", "a"])
 CHECKS = st.sampled_from(["check-1", "check-2", "check-3"])
 LIMITS = st.none() | st.integers(0, 3)
+STALE = st.sampled_from(
+    [None, None, {}, {}, {"name": "stale"}, *({name: NOON} for name in ("expires_at", "disabled_at", "rotated_at"))]
+)
+"""What a caller expects of a key: nothing, what it is, or what it may have been."""
+TEXTS = st.one_of(st.sampled_from(["", "", "o", "OWNER A", "KG_", "%", "_", "\\"]), NAMES)
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -41,6 +59,7 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.owners, self.passwords, self.keys, self.uses, self.credentials = {}, {}, {}, {}, {}
+        self.sessions = {}
         self.events, self.told, self.batches = [], 0, 0
 
     def make(self):
@@ -101,6 +120,8 @@ class StoreMachine(RuleBasedStateMachine):
         event = self.event(AuditKind.OWNER_ACTIVATED, owner_id=owner_id)
         outcome = self.outcome(self.store.set_owner_active(owner_id, active=active, events=[event]))
         self.owner_is_changed(owner_id, outcome, event, is_active=active)
+        if not active:
+            self.forget(owner_id)
 
     @rule(owner_id=IDS, superuser=st.booleans())
     def set_owner_superuser(self, owner_id, superuser):
@@ -123,7 +144,9 @@ class StoreMachine(RuleBasedStateMachine):
         outcome = self.outcome(self.store.set_password(owner_id, password, events=[event]))
         assert outcome is (None if owner_id in self.owners else NotFound)
         if outcome is None:
-            self.note(*[event] * (self.passwords[owner_id] != password))
+            if self.passwords[owner_id] != password:
+                self.note(event)
+                self.forget(owner_id)
             self.passwords[owner_id] = password
 
     @rule(owner_id=IDS, password=DIGESTS, new=DIGESTS)
@@ -170,32 +193,40 @@ class StoreMachine(RuleBasedStateMachine):
             self.keys[key_id] = record
             self.note(event)
 
-    @rule(key_id=IDS, name=NAMES)
-    def rename_key(self, key_id, name):
+    def read(self, key_id, stale):
+        """Return what a caller expects of a key, or None, and what must be raised for it, or None."""
+        record = self.keys.get(key_id)
+        expected = None if stale is None else replace(record or make_record(key_id, "a"), **stale)
+        return expected, NotFound if record is None else Changed if expected not in (None, record) else None
+
+    @rule(key_id=IDS, name=NAMES, stale=STALE)
+    def rename_key(self, key_id, name, stale):
         event = self.event(AuditKind.KEY_RENAMED, key_id=key_id)
-        outcome = self.outcome(self.store.rename_key(key_id, name, events=[event]))
-        assert outcome is (None if key_id in self.keys else NotFound)
-        if outcome is None:
+        expected, problem = self.read(key_id, stale)
+        assert self.outcome(self.store.rename_key(key_id, name, expected=expected, events=[event])) is problem
+        if problem is None:
             self.note(*[event] * (self.keys[key_id].name != name))
             self.keys[key_id] = replace(self.keys[key_id], name=name)
 
-    @rule(key_id=IDS, at=st.none() | TIMES)
-    def set_key_disabled(self, key_id, at):
+    @rule(key_id=IDS, at=st.none() | TIMES, stale=STALE)
+    def set_key_disabled(self, key_id, at, stale):
         record = self.keys.get(key_id)
-        expected = NotFound if record is None else (at is None) != (record.disabled_at is None)
         event = self.event(AuditKind.KEY_DISABLED, key_id=key_id)
-        assert self.outcome(self.store.set_key_disabled(key_id, at, events=[event])) is expected
-        if expected is True:
+        expected, problem = self.read(key_id, stale)
+        told = problem or ((at is None) != (record.disabled_at is None))
+        assert self.outcome(self.store.set_key_disabled(key_id, at, expected=expected, events=[event])) is told
+        if told is True:
             self.keys[key_id] = replace(record, disabled_at=at)
             self.note(event)
 
-    @rule(key_id=IDS, at=TIMES, reason=NAMES)
-    def revoke_key(self, key_id, at, reason):
+    @rule(key_id=IDS, at=TIMES, reason=NAMES, stale=STALE)
+    def revoke_key(self, key_id, at, reason, stale):
         record = self.keys.get(key_id)
-        expected = NotFound if record is None else record.revoked_at is None
         event = self.event(AuditKind.KEY_REVOKED, key_id=key_id)
-        assert self.outcome(self.store.revoke_key(key_id, at, reason, events=[event])) is expected
-        if expected is True:
+        expected, problem = self.read(key_id, stale)
+        told = problem or record.revoked_at is None
+        assert self.outcome(self.store.revoke_key(key_id, at, reason, expected=expected, events=[event])) is told
+        if told is True:
             self.keys[key_id] = replace(record, revoked_at=at, revoked_reason=reason)
             self.note(event)
 
@@ -314,6 +345,51 @@ class StoreMachine(RuleBasedStateMachine):
                 self.credentials[one.owner_id, one.name] = replace(one, sealed=sealed, sealed_with=check)
             self.note(event)
 
+    # --- sessions ---
+
+    def forget(self, owner_id):
+        """Forget an owner's sessions; return how many there were."""
+        ended = [lookup for lookup, session in self.sessions.items() if session.owner_id == owner_id]
+        for lookup in ended:
+            del self.sessions[lookup]
+        return len(ended)
+
+    @rule(lookup=LOOKUPS, owner_id=IDS, at=TIMES, end=TIMES, data=st.data())
+    def add_session(self, lookup, owner_id, at, end, data):
+        session = make_session("", owner_id, lookup=lookup, created_at=at, expires_at=end)
+        owner, verifier = self.owners.get(owner_id), self.passwords.get(owner_id)
+        password = data.draw(st.sampled_from([None, verifier]) | DIGESTS)
+        event = self.event(AuditKind.OWNER_SIGNED_IN, owner_id=owner_id)
+        expected = None
+        if owner is None:
+            expected = NotFound
+        elif not owner.is_active or password not in {None, verifier} or lookup in self.sessions:
+            expected = Conflict
+        assert self.outcome(self.store.add_session(session, password=password, events=[event])) is expected
+        if expected is None:
+            self.sessions[lookup] = session
+            self.note(event)
+
+    @rule(lookup=LOOKUPS)
+    def end_session(self, lookup):
+        event = self.event(AuditKind.OWNER_SIGNED_OUT, owner_id="a")
+        is_there = self.sessions.pop(lookup, None) is not None
+        assert self.run(self.store.end_session(lookup, events=[event])) is is_there
+        self.note(*[event] * is_there)
+
+    @rule(owner_id=IDS)
+    def end_sessions(self, owner_id):
+        event = self.event(AuditKind.OWNER_SIGNED_OUT, owner_id=owner_id)
+        ended = self.forget(owner_id)
+        assert self.run(self.store.end_sessions(owner_id, events=[event])) == ended
+        self.note(*[event] * (ended > 0))
+
+    @rule(before=TIMES)
+    def purge_sessions(self, before):
+        left = {lookup: session for lookup, session in self.sessions.items() if session.expires_at >= before}
+        assert self.run(self.store.purge_sessions(before)) == len(self.sessions) - len(left)
+        self.sessions = left
+
     # --- imports ---
 
     @rule(new_owner=st.none() | IDS, name=NAMES, owner_id=IDS, key_id=IDS, lookup=DIGESTS, credential=IDS)
@@ -400,6 +476,29 @@ class StoreMachine(RuleBasedStateMachine):
         assert listed == fit[:limit]
 
     @rule(
+        query=st.builds(
+            KeyQuery,
+            owner_id=st.none() | IDS,
+            text=TEXTS,
+            states=st.frozensets(STATES, max_size=4),
+            expires_from=st.none() | TIMES,
+            expires_before=st.none() | TIMES,
+            order=st.sampled_from(KeyOrder),
+            descending=st.booleans(),
+        ),
+        at=TIMES,
+        offset=st.integers(0, 3),
+        limit=st.integers(0, 6),
+    )
+    def search_keys(self, query, at, offset, limit):
+        listed = [
+            ListedKey(key=key, owner=self.owners[key.owner_id], usage=self.uses.get(key.id, Usage(total=0)))
+            for key in self.newest_first()
+        ]
+        expected = answer(listed, query, at=at, offset=offset, limit=limit)
+        assert self.run(self.store.search_keys(query, at=at, offset=offset, limit=limit)) == expected
+
+    @rule(
         key_id=st.none() | IDS,
         owner_id=st.none() | IDS,
         kinds=st.none() | st.sets(st.sampled_from(AuditKind), max_size=5),
@@ -434,6 +533,10 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.run(self.store.list_credentials()) == [one for _, one in sorted(self.credentials.items())]
             assert self.run(self.store.sealed_with()) == {one.sealed_with for one in self.credentials.values()}
             assert self.run(self.store.get_uses([*"abcdefg"])) == self.uses
+            for lookup in ("one", "two", "three"):
+                session = self.sessions.get(lookup)
+                found = session and SessionFound(session=session, owner=self.owners[session.owner_id])
+                assert self.run(self.store.find_session(lookup)) == found
             events = self.run(self.store.list_events())
             assert [replace(event, id=0) for event in reversed(events)] == self.events
             numbers = [event.id for event in events]
@@ -453,9 +556,7 @@ class SQLMachine(StoreMachine):
 
 
 TestMemoryStore = MemoryMachine.TestCase
-TestMemoryStore.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestMemoryStore.settings = settings(max_examples=80, stateful_step_count=40)
 
 TestSQLStore = SQLMachine.TestCase
-TestSQLStore.settings = settings(
-    max_examples=10, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+TestSQLStore.settings = settings(max_examples=10, stateful_step_count=30, suppress_health_check=[HealthCheck.too_slow])
