@@ -226,7 +226,7 @@ def born(keys):
     return Change(kind="born", sets=first, start=-2, end=-1)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     changes=st.lists(some_changes(), min_size=1, max_size=3),
     uses=st.lists(some_uses(keys="kkl"), min_size=2, max_size=3),
@@ -237,7 +237,7 @@ def test_it_agrees_with_all_permutations(changes, uses):
     assert set(check(history)) == set(bad_by_trying(history, 0))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     changes=st.lists(some_changes(raws=True), min_size=1, max_size=3),
     uses=st.lists(some_uses(), min_size=2, max_size=3),

@@ -387,7 +387,7 @@ class SQLiteMachine(Machine):
 
 TestOnSQLite = SQLiteMachine.TestCase
 TestOnSQLite.settings = settings(
-    max_examples=15 * MORE, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=15 * MORE, stateful_step_count=30, suppress_health_check=[HealthCheck.too_slow]
 )
 
 
@@ -433,6 +433,6 @@ def test_on_postgresql(postgres_url):
     run_state_machine_as_test(
         lambda: PostgreSQLMachine(postgres_url),
         settings=settings(
-            max_examples=8 * MORE, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=8 * MORE, stateful_step_count=15, suppress_health_check=list(HealthCheck)
         ),
     )
