@@ -1,8 +1,9 @@
 """Watches, over the whole suite, that no key shows where keys must not show.
 
 It learns every key where it comes to be in this process: each text that becomes a `keyguard.keys.Plaintext` (a key that
-is issued, read or adopted, the token of a session that begins, a password that is verified) and each value that is found in a request as a `keyguard.extract.Candidate`; of a vault each secret key
-and each value that is put, sealed or opened. What a test gives to a program of its own, it registers with `WATCH.key`.
+is issued, read or adopted, the token of a session that begins, a password that is verified) and each value that is
+found in a request as a `keyguard.extract.Candidate`; of a vault each secret key and each value that is put, sealed or
+opened. What a test gives to a program of its own, it registers with `WATCH.key`.
 
 It looks into these channels, and into no other, so that a test may hold a key, print it and put it into a request:
 
