@@ -66,3 +66,22 @@ class TestOnUsersWithTexts(OnUsers):
     owner_ids = KINDS[kind][2]
     test_a_search_finds_all_that_fits_in_its_order = None  # Once is enough: they are long, and go by owners' names,
     test_a_text_is_searched_for_character_by_character = None  # which are texts whatever the ids are.
+
+
+async def test_no_language_changes_what_a_search_finds(postgres):
+    """Where the database's language is Turkish, in which I and i are two letters, texts are found as anywhere else."""
+    postgres.psql("CREATE DATABASE turkish TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'tr' LOCALE 'C.UTF-8'")
+    assert postgres.psql("SELECT lower('I')", "turkish") == "\N{LATIN SMALL LETTER DOTLESS I}"
+
+    class InTurkish(OwnerRegistryContract):
+        async def make_store(self, keyring, owners, keys):
+            store = SQLStore(postgres.url("turkish"), keyring=keyring)
+            await store.create_schema()
+            await fill(store, owners, keys)
+            await store.close()
+            return store
+
+    try:
+        await InTurkish().test_a_text_is_searched_for_character_by_character()
+    finally:
+        postgres.drop_database("turkish")

@@ -36,6 +36,21 @@ TIMES = st.one_of(
 )
 """Few moments, so that some fall together, and many."""
 LOOKUPS = st.sampled_from(["one", "two", "three"])
+TEXTS = st.one_of(st.sampled_from(["", "", "o", "OWNER A", "KG_", "%", "_", "\\"]), NAMES)
+QUERIES = st.one_of(
+    st.builds(KeyQuery, order=st.sampled_from(KeyOrder), descending=st.booleans()),
+    st.builds(KeyQuery, text=TEXTS),
+    st.builds(
+        KeyQuery,
+        owner_id=st.none() | IDS,
+        text=TEXTS,
+        states=st.frozensets(st.sampled_from(KeyState), max_size=4),
+        expires_from=st.none() | TIMES,
+        expires_before=st.none() | TIMES,
+        order=st.sampled_from(KeyOrder),
+        descending=st.booleans(),
+    ),
+)
 SCOPES = st.sets(st.sampled_from(["*", "flows:read", "mcp:*"])).map(frozenset)
 NOTES = st.sampled_from(["{}", '{"a": 1}', '{ "ü": ["\\u0000"] }'])
 STATES = st.sampled_from(KeyState)
@@ -46,7 +61,6 @@ STALE = st.sampled_from(
     [None, None, {}, {}, {"name": "stale"}, *({name: NOON} for name in ("expires_at", "disabled_at", "rotated_at"))]
 )
 """What a caller expects of a key: nothing, what it is, or what it may have been."""
-TEXTS = st.one_of(st.sampled_from(["", "", "o", "OWNER A", "KG_", "%", "_", "\\"]), NAMES)
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -476,16 +490,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert listed == fit[:limit]
 
     @rule(
-        query=st.builds(
-            KeyQuery,
-            owner_id=st.none() | IDS,
-            text=TEXTS,
-            states=st.frozensets(STATES, max_size=4),
-            expires_from=st.none() | TIMES,
-            expires_before=st.none() | TIMES,
-            order=st.sampled_from(KeyOrder),
-            descending=st.booleans(),
-        ),
+        query=QUERIES,
         at=TIMES,
         offset=st.integers(0, 3),
         limit=st.integers(0, 6),

@@ -27,10 +27,15 @@ _HUGE = 10**30
 
 _NOTHING = KeyPage(keys=(), total=0)
 
+
+def _in_small_letters(name: str) -> str:
+    return re.sub("[A-Z]", lambda found: found[0].lower(), name)
+
+
 _VALUES: Mapping[KeyOrder, Callable[[ListedKey], Any]] = {
     KeyOrder.CREATED: lambda one: one.key.created_at,
-    KeyOrder.NAME: lambda one: one.key.name,
-    KeyOrder.OWNER: lambda one: one.owner.name,
+    KeyOrder.NAME: lambda one: _in_small_letters(one.key.name),
+    KeyOrder.OWNER: lambda one: _in_small_letters(one.owner.name),
     KeyOrder.EXPIRES: lambda one: one.key.expires_at,
     KeyOrder.LAST_USED: lambda one: one.usage.last_used_at,
     KeyOrder.USES: lambda one: one.usage.total,
