@@ -15,10 +15,10 @@ from sqlalchemy import Integer, Text, Uuid, inspect
 
 from keyguard.errors import SchemaMismatch, StoreUnavailable
 from keyguard.migrations import SCRIPT_LOCATION, current, downgrade, upgrade
-from keyguard.model import KeyState, Owner
+from keyguard.model import KeyQuery, KeyState, Owner
 from keyguard.stores._schema import REVISION, VERSION, VERSION_TABLE
 from keyguard.stores.sql import SQLStore, UserTable
-from keyguard.testing import NOON, make_record
+from keyguard.testing import NOON, make_record, make_session
 
 USERS = [None, *(UserTable("users", id_type=kind) for kind in (Integer(), Uuid(), Text()))]
 KINDS = pytest.mark.parametrize("users", USERS, ids=["own owners", "integers", "uuids", "texts"])
@@ -146,6 +146,43 @@ async def test_keys_of_older_versions_go_on(tmp_path, revision):
         assert await seen(store, lambda connection: connection.exec_driver_sql(KEPT).all()) == [("k",), ("new",)]
         await upgrade(store)
         assert [each.id for each in await store.list_keys()] == ["new", "k"]
+
+
+EVERYTHING = (
+    AN_OWNER,
+    A_KEY,
+    "INSERT INTO keyguard_credentials VALUES ('1', 'TOKEN', 's', 'w', 0, 0, '{}')",
+    "INSERT INTO keyguard_events (at, kind, actor, detail) VALUES (0, 'key.issued', '', '{}')",
+    "INSERT INTO keyguard_uses VALUES ('k', 3, 0, NULL)",
+)
+
+
+async def test_from_version_3_to_4_and_back(tmp_path):
+    """What version 3 holds goes on in version 4, which signs people in; going back drops the sessions, and they alone.
+
+    Then and again the tables are what they were.
+    """
+    session = make_session("one", "1")
+    async with at(tmp_path / "keys.db") as store:
+        await upgrade(store, "0003")
+        for statement in EVERYTHING:
+            await store.change_schema(lambda connection, statement=statement: connection.exec_driver_sql(statement))
+        before = await seen(store, tables)
+        with pytest.raises(SchemaMismatch, match="version '3'"):
+            await store.open()
+        await upgrade(store)
+        (listed,) = (await store.search_keys(KeyQuery(text="ADA"), at=NOON, limit=9)).keys
+        assert (listed.key.id, listed.owner.name, listed.usage.total) == ("k", "ada", 3)
+        assert [each.name for each in await store.list_credentials()] == ["TOKEN"]
+        await store.add_session(session)
+        assert (await store.find_session(session.lookup)).session == session
+        after = await seen(store, tables)
+        await downgrade(store, "0003")
+        assert await seen(store, tables) == before
+        await upgrade(store)
+        assert await store.find_session(session.lookup) is None
+        after["keyguard_sessions"]["rows"] = []
+        assert await seen(store, tables) == after
 
 
 async def test_an_older_version_is_told_how_to_get_on(tmp_path):

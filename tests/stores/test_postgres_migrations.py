@@ -15,7 +15,7 @@ from keyguard.migrations import downgrade, upgrade
 from keyguard.model import AuditEvent, AuditKind, Owner
 from keyguard.stores._schema import REVISION, VERSION, VERSION_TABLE
 from keyguard.stores.sql import SQLStore, UserTable
-from keyguard.testing import NOON, make_record
+from keyguard.testing import NOON, make_record, make_session
 
 
 def user_table(kind):
@@ -105,7 +105,7 @@ async def test_there_and_back_again(postgres_url, users):
     async with at(postgres_url, users) as store:
         await upgrade(store)
         before = await seen(store, everything)
-        for revision in ("0002", "0001"):
+        for revision in ("0003", "0002", "0001"):
             await downgrade(store, revision)
             with pytest.raises(SchemaMismatch):
                 await store.open()
@@ -140,6 +140,24 @@ async def test_keys_survive_a_migration(postgres_url, revision):
         await upgrade(store)
         assert [each.name for each in await store.list_keys()] == ["renamed"]
         assert await store.list_events() == []
+
+
+async def test_from_version_3_to_4_and_back(postgres_url):
+    """A key of version 3 goes on in version 4, which signs people in; going back drops the sessions, and they alone."""
+    session = make_session("one", "1")
+    async with at(postgres_url) as store:
+        await upgrade(store)
+        await store.add_owner(Owner(id="1", name="ada"), created_at=NOON)
+        await store.add_key(make_record("k", "1"))
+        await downgrade(store, "0003")
+        before = await seen(store, everything)
+        await upgrade(store)
+        await store.add_session(session)
+        assert [each.id for each in await store.list_keys("1")] == ["k"]
+        await downgrade(store, "0003")
+        assert await seen(store, everything) == before
+        await upgrade(store)
+        assert await store.find_session(session.lookup) is None
 
 
 async def test_a_migration_that_fails_changes_nothing(postgres_url):

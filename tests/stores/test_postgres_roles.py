@@ -12,7 +12,7 @@ from keyguard.errors import StoreUnavailable
 from keyguard.model import AuditEvent, AuditKind, Credential, Owner, Usage
 from keyguard.settings import Keyring
 from keyguard.stores.sql import SQLStore
-from keyguard.testing import NOON, make_record
+from keyguard.testing import NOON, make_record, make_session
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "postgres.md"
 
@@ -43,6 +43,8 @@ async def test_the_manuals_grants_are_enough(postgres, database, role):
     assert await store.revoke_key("k", NOON, "leaked")
     assert store.token() != token
     await store.set_password("1", "verifier")
+    await store.add_session(make_session("one", "1"), password="verifier")
+    assert await store.end_sessions("1") == 1
     await store.record_uses({"k": Usage(total=3)}, worker="w", sequence=1)
     assert (await store.get_uses(["k"]))["k"].total == 3
     credential = Credential(owner_id="1", name="A", sealed="s", sealed_with="w", created_at=NOON, updated_at=NOON)
