@@ -188,6 +188,8 @@ async def test_whoever_asked_is_named(clock, actor, named):
     await lifecycle.set_superuser(store, owner, superuser=False, actor=actor)
     await lifecycle.set_password(store, owner, "x", actor=actor)
     await lifecycle.set_password(store, owner, None, actor=actor)
+    await lifecycle.start_session(store, owner, actor=actor or "")  # Where nobody is said it is the owner.
+    await lifecycle.end_sessions(store, owner, actor=actor)
     events = await lifecycle.events(store)
     assert {event.actor for event in events} == {named}
     elsewhere = {kind for kind in AuditKind if kind.value.startswith("credential") or kind.value.endswith("imported")}
