@@ -170,9 +170,10 @@ def part(chosen: Chosen, shown: int, total: int, link: Callable[[Chosen], str]) 
     """Return which part of a list of keys is shown."""
     first = (chosen.page - 1) * PER_PAGE + 1
     pages = -(-total // PER_PAGE)
-    words = amount(total, "key") if pages <= 1 else f"{first:,}\u2013{first + shown - 1:,} of {amount(total, 'key')}"
+    last = first + shown - 1
+    place = f"{first:,}" if first == last else f"{first:,}\u2013{last:,}"
     return Part(
-        words=words,
+        words=amount(total, "key") if pages <= 1 else f"{place} of {amount(total, 'key')}",
         place=f"Page {chosen.page:,} of {pages:,}" if pages > 1 else "",
         before=link(replace(chosen, page=chosen.page - 1)) if chosen.page > 1 else "",
         behind=link(replace(chosen, page=chosen.page + 1)) if chosen.page < pages else "",

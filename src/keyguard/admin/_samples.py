@@ -9,7 +9,7 @@ from keyguard.access import Access
 from keyguard.extract import Sources
 from keyguard.middleware import KeyGuard
 
-__all__ = ["Sample", "address_of", "samples", "sources_of"]
+__all__ = ["Sample", "address_of", "guard_of", "samples", "sources_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +21,17 @@ class Sample:
     masked: str
 
 
-def sources_of(scope: Scope) -> Sources:
-    """Return where keys are looked for: what the guard in front says, or what a guard does that is told nothing."""
+def guard_of(scope: Scope) -> KeyGuard | None:
+    """Return the guard in front of the page, None where there is none."""
     access = scope.get("keyguard")
     guard = access.guard if isinstance(access, Access) else None
-    return guard.sources if isinstance(guard, KeyGuard) else Sources()
+    return guard if isinstance(guard, KeyGuard) else None
+
+
+def sources_of(scope: Scope) -> Sources:
+    """Return where keys are looked for: what the guard in front says, or what a guard does that is told nothing."""
+    guard = guard_of(scope)
+    return Sources() if guard is None else guard.sources
 
 
 def address_of(url: str, path: str) -> str:

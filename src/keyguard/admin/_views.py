@@ -12,7 +12,7 @@ from keyguard.admin import _feed
 from keyguard.admin._choices import Filled, days, graces, lifetimes
 from keyguard.admin._etags import etag_of
 from keyguard.admin._problems import Problem
-from keyguard.admin._samples import address_of, samples, sources_of
+from keyguard.admin._samples import address_of, guard_of, samples, sources_of
 from keyguard.admin._schemas import LONGEST_NAME
 from keyguard.admin._shown import Action, Condition, actions, condition, length, longer, relative, scope_words, until
 from keyguard.admin._told import PLAIN_REASONS
@@ -80,8 +80,12 @@ def made_page(visit: Visit, issued: Issued, done: str) -> Response:
 
 
 def _address(request: Request) -> str:
-    """Return the address of the app that the page is mounted in, as this request has reached it."""
-    root = request.scope.get("app_root_path", request.scope.get("root_path", ""))
+    """Return the address of the app that the keys are for, as this request has reached it.
+
+    It is the one that the guard in front protects, which may itself be mounted somewhere; without a guard, the whole.
+    """
+    guard, scope = guard_of(request.scope), request.scope
+    root = scope.get("app_root_path", scope.get("root_path", "")) if guard is None else guard.root_path
     return f"{request.url.scheme}://{request.url.netloc}{root}"
 
 
