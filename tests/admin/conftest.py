@@ -103,16 +103,26 @@ def verifier():
 
 
 @pytest.fixture
-async def people(store, clock):
-    """The owners of keys, all of them with the same password."""
-    people = People(
-        ada=Owner(id="ada-id", name="ada"),
-        bob=Owner(id="bob-id", name="bob"),
-        root=Owner(id="root-id", name="root", is_superuser=True),
-    )
-    for owner in (people.ada, people.bob, people.root):
-        await store.add_owner(owner, created_at=clock(), password=verifier())
-    return people
+def people_of(clock):
+    """Add the owners of keys to a store, all of them with the same password."""
+
+    async def add(store):
+        people = People(
+            ada=Owner(id="ada-id", name="ada"),
+            bob=Owner(id="bob-id", name="bob"),
+            root=Owner(id="root-id", name="root", is_superuser=True),
+        )
+        for owner in (people.ada, people.bob, people.root):
+            await store.add_owner(owner, created_at=clock(), password=verifier())
+        return people
+
+    return add
+
+
+@pytest.fixture
+async def people(store, people_of):
+    """The owners of keys."""
+    return await people_of(store)
 
 
 async def whoami(request):
@@ -161,7 +171,7 @@ async def browser(browse):
 
 @pytest.fixture
 async def signed_in(browse, people, store, clock):
-    """Give a browser in which an owner has signed in, as in ``await signed_in("ada")``, without the slow hash."""
+    """Give browsers in which an owner has signed in, as if by the form but without its slow hash."""
 
     async def make(name="ada", visited=None, **more):
         new = browse(visited, **more)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from http import HTTPStatus
 
-from starlette._utils import get_route_path
 from starlette.requests import Request
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
@@ -35,13 +34,14 @@ class KeyAdmin:
 
     Args:
         store: where keys and owners are, and who has signed in. It is opened at the first need.
-        identify: the app's own sign-in, as `KeyGuard` takes it: ``async (scope) -> Principal | None`` (or not async). It
-            takes the place of the page's own form. The principal's `id` is that of an owner in the store.
+        identify: the app's own sign-in, as `KeyGuard` takes it: ``async (scope) -> Principal | None`` (or not async),
+            in the place of the page's own form. The principal's `id` is that of an owner in the store.
         sign_in_url: where people sign in to the app: a path or a URL that nobody is sent to. It takes the place of the
             page's own form; without `identify`, whom the guard in front knows is who visits.
         policy: whose `auto_login` and `skip_auth` the page goes by; without it, that of the guard in front.
         scopes: what keys can be restricted to: names, or a mapping from each name to what it allows, in words.
-        lifetimes: what can be chosen as the life of a key. What is longer than the keyring's `max_lifetime` is left out.
+        lifetimes: what can be chosen as the life of a key. What is longer than the keyring's `max_lifetime` is left
+            out.
         default_lifetime: which of them is chosen already; None for no end, where the keyring allows that.
         session_lifetime: after how long people have to sign in again, at most 365 days.
         url: the app's own URL, for the samples that a new key is shown with; without it, that of the request.
@@ -128,9 +128,8 @@ class KeyAdmin:
             logger.warning("the store cannot be reached; the key page answers 503 until it can: %s", problem)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = get_route_path(scope)
-        # Some frameworks leave a slash at the end of what is below a mount, or put one there.
-        scope = {**scope, "path": scope["path"].rstrip("/") if path.strip("/") else f"{scope['path'].rstrip('/')}/"}
+        path = _path_below_mount(scope)
+        scope = {**scope, "path": f"{scope.get('root_path') or ''}{path}"}
         allowed: set[str] = set()
         for route in self.routes:
             match, more = route.matches(scope)
@@ -142,6 +141,20 @@ class KeyAdmin:
         instead = answer_instead(self.settings, path, _no_such(allowed))
         response = await instead(Request(scope, receive))
         await response(scope, receive, send)
+
+
+def _path_below_mount(scope: Scope) -> str:
+    """Return which of the page's own paths is asked for.
+
+    A request's path begins with the `root_path` or, where the server or ``FastAPI(root_path=)`` leaves its part of it
+    out, with what the mounts have added. Some frameworks put a slash at the end of what is below a mount.
+    """
+    root, path = scope.get("root_path") or "", scope["path"]
+    for beginning in (root, root.removeprefix(scope.get("app_root_path") or "")):
+        if path.startswith(f"{beginning}/") or path == beginning:
+            path = path.removeprefix(beginning)
+            break
+    return path.rstrip("/") or "/"
 
 
 def _no_such(allowed: set[str]) -> Problem:

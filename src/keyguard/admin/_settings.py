@@ -23,7 +23,7 @@ _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _LONGEST_SESSION = timedelta(days=365)
 _LONGEST_LIFE = timedelta(days=36_525)
 _TITLE = re.compile(r".{1,80}", re.DOTALL)
-_PRINTABLE = re.compile(r"[!-~]+")
+_URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:[/?#][!-~]*)?")
 _PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 """A path of the same host, never ``//another``."""
 
@@ -189,8 +189,7 @@ def _check_texts(settings: Settings) -> None:
 
 
 def _check_url(name: str, url: object) -> None:
-    parts = urlsplit(url) if fits(_PRINTABLE, url) and isinstance(url, str) else None
-    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+    if not fits(_URL, url):
         raise ConfigurationError(f"{name} is a URL such as 'https://api.example.com'; not {url!r}")
 
 
