@@ -23,6 +23,9 @@ from keyguard.stores.sql import SQLStore
 
 __all__ = ["Outcome", "Run", "make_history", "system"]
 
+PATIENCE = 60.0
+"""Seconds that anything may take that ends by itself; reaching it is a failure."""
+
 OWNERS = 4
 KEYS_EACH = 3
 
@@ -169,7 +172,10 @@ class Run:
                     await changer.step()
 
             users = [self._use(random.Random(f"{self.seed} {end} {n}"), is_over, here[0].hot) for n in range(clients)]
-            await asyncio.gather(*map(change, here), *users)
+            # Ten operations a second are a fraction of what the slowest machine does. Where nothing can be asked, there
+            # are none at all, and this would go on without an end.
+            async with asyncio.timeout(PATIENCE + operations / 10):
+                await asyncio.gather(*map(change, here), *users)
         outcome.seconds += time.monotonic() - begin
 
     @asynccontextmanager
@@ -308,5 +314,10 @@ async def _other_process(task, outcome):
         yield
     finally:
         process.stdin.close()
-        await listening
-        assert await process.wait() == 0
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await listening
+                assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
