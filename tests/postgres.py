@@ -15,7 +15,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -53,7 +53,7 @@ def programs():
     else:
         places = [Path(initdb).resolve().parent] if (initdb := shutil.which("initdb")) else []
         if pg_config := shutil.which("pg_config"):
-            places.append(Path(subprocess.check_output([pg_config, "--bindir"], text=True).strip()))
+            places.append(Path(subprocess.check_output([pg_config, "--bindir"], text=True, timeout=_DEADLINE).strip()))
         places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda place: -float(place.parent.name))
     for place in places:
         if all((place / name).exists() for name in PROGRAMS):
@@ -172,25 +172,24 @@ class Cluster:
     def pause(self, *pids):
         """Stop processes where they stand: their connections stay and nothing answers."""
         for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-            self._paused.add(pid)
+            with suppress(ProcessLookupError):  # A connection may have ended since it was listed.
+                os.kill(pid, signal.SIGSTOP)
+                self._paused.add(pid)
 
     def resume(self, *pids):
         """Let paused processes go on."""
         for pid in pids:
             self._paused.discard(pid)
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
-            except ProcessLookupError:
-                continue
 
     @contextmanager
     def frozen(self):
         """Let nothing of the server answer for a while: no connection that is there, and no new one."""
         pids = [int(pid) for pid in self.psql("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()").split()]
         pids.insert(0, self._server.pid)
-        self.pause(*pids)
         try:
+            self.pause(*pids)
             yield
         finally:
             self.resume(*pids)
