@@ -17,6 +17,7 @@ import time
 import tomllib
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import urlsplit
 
 import pytest
@@ -37,6 +38,8 @@ from keyguard.stores.sql import UserTable
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+PATIENCE = 60.0
+"""Seconds that a busy machine may take for anything; reaching it is a failure."""
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 
 NOT_RUN = {
@@ -103,9 +106,11 @@ def test_snippets_run(page, tmp_path, monkeypatch):
     """Every Python snippet runs as it is written, and every app that is built refuses a request without a key."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    namespace = {"__name__": "snippets"}
+    module = ModuleType("snippets")  # Where Litestar looks up what the types of a handler's parameters are.
+    monkeypatch.setitem(sys.modules, "snippets", module)
+    namespace = vars(module)
     run_snippets(page, namespace)
-    for name, app in namespace.items():
+    for name, app in list(namespace.items()):
         if isinstance(app, Starlette | KeyGuard):
             answer = asyncio.run(get(app, "/", headers=[("host", "localhost")]))
             assert answer.status in {401, 404}, name
@@ -123,7 +128,9 @@ for app in (plain, readers_only, litestar_app, quart_app, django_app):
     script = tmp_path / "page.py"
     script.write_text("".join([*snippets(page), check]), "utf-8")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, env=environment, check=False, timeout=PATIENCE
+    )
     assert done.stdout.split("\n")[:-1] == ["401 missing_key"] * 5, done.stderr
 
 
@@ -212,6 +219,7 @@ class Reader:
             stderr=stderr,
             text=True,
             check=False,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr or done.stdout
         return done
@@ -230,19 +238,19 @@ class Reader:
                 stderr=log,
             )
         if stays:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE
             while "Uvicorn running on" not in self.log.read_text("utf-8"):  # Only now it listens.
                 assert self.server.poll() is None, self.log.read_text("utf-8")
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
         else:
-            assert self.server.wait(20) != 0
+            assert self.server.wait(PATIENCE) != 0
         return self.log.read_text("utf-8")
 
     def stop(self):
         if self.server is not None:
             self.server.terminate()
-            self.server.wait(20)
+            self.server.wait(PATIENCE)
             WATCH.see("the log of the tutorial's server", self.log.read_text("utf-8"))
 
     def curl(self, arguments):

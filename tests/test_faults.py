@@ -359,7 +359,7 @@ def another_database(path):
 
 def run(script, *arguments):
     """Run a script in another process."""
-    subprocess.run([sys.executable, "-c", script, *map(str, arguments)], check=True)
+    subprocess.run([sys.executable, "-c", script, *map(str, arguments)], check=True, timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -589,7 +589,7 @@ class CountingHasher:
 
     def verify(self, verifier, secret):
         self.verified += 1
-        self.released.wait()
+        assert self.released.wait(60)
         return verifier == self.hash(secret)
 
     def needs_rehash(self, verifier):

@@ -119,9 +119,11 @@ async def writing(tmp_path):
     """Let another process write into the database; it tells at last how many rows it has written."""
     arguments = ["-c", WRITING, str(tmp_path / "keys.db"), str(SECONDS), str(RATE)]
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
-    assert await process.stdout.readline() == b"begun\n"
+    async with asyncio.timeout(60):
+        assert await process.stdout.readline() == b"begun\n"
     yield process
-    assert await process.wait() == 0
+    async with asyncio.timeout(60):
+        assert await process.wait() == 0
 
 
 async def test_rows_of_the_app_cost_no_reads(tmp_path, guarded):

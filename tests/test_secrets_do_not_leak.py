@@ -154,7 +154,7 @@ def secret_alone(key):
 
 def server_log(key):
     command = [sys.executable, "-c", "import sys; print('GET /?x-api-key=' + sys.argv[1], file=sys.stderr)", key]
-    WATCH.see("server log", subprocess.run(command, stderr=subprocess.PIPE, check=True).stderr)
+    WATCH.see("server log", subprocess.run(command, stderr=subprocess.PIPE, check=True, timeout=60).stderr)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def run_suite(folder, tests, *options):
     (folder / "test_suite.py").write_text(tests)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--basetemp", str(folder / "tmp"), *options]
     wide = os.environ | {"COLUMNS": "300"}  # So that pytest cuts nothing off.
-    return subprocess.run(command, cwd=folder, env=wide, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, env=wide, capture_output=True, text=True, check=False, timeout=120)
 
 
 # --- every outcome ------------------------------------------------------------------------------------------------

@@ -29,7 +29,9 @@ MODULES = [
 
 def run(code):
     """Run `code` in an interpreter of its own; what it printed."""
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.strip()
 
 
 def without(absent, code):

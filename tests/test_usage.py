@@ -521,7 +521,7 @@ def test_loops_at_the_same_time():
     ready.wait(10)
     asyncio.run(note())
     noted.set()
-    thread.join()
+    thread.join(20)
     assert asyncio.run(store.totals()) == {"one": 4, "two": 3}
 
 

@@ -200,7 +200,7 @@ def test_no_key_is_made_where_one_is_needed(path):
 def test_many_threads_get_one_key(tmp_path):
     """However many make a missing file at the same moment, one does it, all read its key, and nobody a part of it."""
     number, rounds = 6, 60
-    start = threading.Barrier(number)
+    start = threading.Barrier(number, timeout=20)
 
     def load(path):
         start.wait()
@@ -230,7 +230,8 @@ def test_nobody_reads_half_a_key(tmp_path):
         watcher.start()
         file.make()
         end.set()
-        watcher.join()
+        watcher.join(20)
+        assert not watcher.is_alive()
         assert seen <= {None, file.read().checks}
 
 

@@ -67,7 +67,7 @@ class Process:
 
     def kill(self):
         self.child.send_signal(signal.SIGKILL)
-        self.child.communicate()
+        self.child.communicate(timeout=60)
         assert self.child.returncode == -signal.SIGKILL
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+PATIENCE = 60.0
+"""Seconds that a busy machine may take for anything; reaching it is a failure."""
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -55,6 +58,8 @@ def start(tmp_path):
             stderr=subprocess.STDOUT,
             text=True,
         ) as process:
+            late = threading.Timer(PATIENCE, process.kill)  # What is read is at its end then.
+            late.start()
             try:
                 example = Example("")
                 for line in process.stdout:
@@ -63,10 +68,12 @@ def start(tmp_path):
                         break
                 else:
                     pytest.fail(f"it did not start:\n{example.printed}")
+                late.cancel()
                 yield example
                 process.send_signal(signal.SIGINT)  # As Ctrl-C does.
-                example.log, _ = process.communicate(timeout=30)
+                example.log, _ = process.communicate(timeout=PATIENCE)
             finally:
+                late.cancel()
                 process.kill()
         assert process.returncode == 0
         assert "Application shutdown complete." in example.log
@@ -79,7 +86,7 @@ def call(line):
     """Do what a curl line says, by curl if it is there: the status and the body of the answer."""
     if shutil.which("curl"):
         command = [*shlex.split(line), "--silent", "--write-out", "\n%{http_code}"]
-        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
         body, _, status = answer.rpartition("\n")
         return int(status), body
     parser = argparse.ArgumentParser()
@@ -89,7 +96,7 @@ def call(line):
     parser.add_argument("url", type=urlsplit)
     said = parser.parse_args(shlex.split(line)[1:])
     target = said.url.path + (f"?{said.url.query}" if said.url.query else "")
-    with closing(http.client.HTTPConnection(said.url.netloc)) as connection:
+    with closing(http.client.HTTPConnection(said.url.netloc, timeout=PATIENCE)) as connection:
         connection.request(said.X, target, headers=dict(header.split(": ") for header in said.H))
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
