@@ -150,7 +150,9 @@ class KeyOrder(Enum):
 
     CREATED = "created"
     NAME = "name"
+    """By code points, the letters A to Z as a to z: the same in every database, whatever its locale."""
     OWNER = "owner"
+    """By the owner's name, ordered as names are."""
     EXPIRES = "expires"
     """Those that never expire stand behind all others, in either direction."""
     LAST_USED = "last used"
