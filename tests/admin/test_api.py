@@ -277,20 +277,3 @@ async def test_uses_do_not_change_the_tag(ada, store):
     await store.record_uses({made["id"]: Usage(total=3)}, worker="a", sequence=1)
     used = await ada.key(made["id"])
     assert (used["total_uses"], used["etag"]) == (3, made["etag"])
-
-
-async def test_what_is_renewed_between_reading_and_changing_is_not_overwritten(ada, store, monkeypatch):
-    """A change that comes between the comparison of the tag and our own change is not overwritten: 412."""
-    made = await ada.issue()
-    rename = type(store).rename_key
-
-    async def somebody_is_faster(self, key_id, name, **more):
-        await type(store).set_key_disabled(self, key_id, made_at)
-        return await rename(self, key_id, name, **more)
-
-    made_at = (await store.get_key(made["id"])).created_at
-    monkeypatch.setattr(type(store), "rename_key", somebody_is_faster)
-    answer = await ada.patch(f"/keys/{made['id']}", {"name": "new"}, if_match=made["etag"])
-    assert problem(answer) == (412, "changed")
-    key = await ada.key(made["id"])
-    assert (key["name"], key["state"]) == ("", "disabled")

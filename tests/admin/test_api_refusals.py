@@ -7,15 +7,17 @@ import logging
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from key_page_api import DOCUMENT, Api, hold_to_document, problem
+from key_page_api import DOCUMENT, Api, problem
 
 from keyguard import lifecycle
 from keyguard.admin import KeyAdmin
 from keyguard.admin._operations import OPERATIONS
 from keyguard.admin._schemas import BODIES
-from keyguard.errors import Overloaded, StoreUnavailable
 from keyguard.stores.memory import MemoryStore
 from keyguard.testing import FrozenClock
+
+pytestmark = pytest.mark.parametrize("store", ["memory"], indirect=True)
+"""What is refused before the store is asked needs one store alone."""
 
 CHANGES = [operation for operation in OPERATIONS if operation.body is not None]
 OF_A_KEY = [operation for operation in OPERATIONS if operation.of_a_key]
@@ -173,64 +175,6 @@ async def test_head_has_the_head_alone(ada):
     assert (answer.status_code, answer.content, answer.headers["etag"]) == (200, b"", made["etag"])
 
 
-# --- a store that does not answer -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("error", [StoreUnavailable("down"), Overloaded("busy")])
-async def test_a_store_that_does_not_answer_is_503(ada, store, monkeypatch, error):
-    """While the store cannot answer, the API says when to try again."""
-
-    async def fail(*_args, **_more):
-        raise error
-
-    monkeypatch.setattr(type(store), "search_keys", fail)
-    answer = await ada.get("/keys")
-    assert problem(answer) == (503, "unavailable")
-    assert answer.headers["retry-after"] == "1"
-
-
-async def test_of_several_each_has_what_became_of_it_when_the_store_fails(ada, store, monkeypatch):
-    """Keys that were deleted before the store failed are told to be; for the others there is a problem."""
-    made = [await ada.issue() for _ in range(2)]
-    revoke = type(store).revoke_key
-
-    async def fail_for_the_second(self, key_id, *args, **more):
-        if key_id == made[1]["id"]:
-            raise StoreUnavailable("down")
-        return await revoke(self, key_id, *args, **more)
-
-    monkeypatch.setattr(type(store), "revoke_key", fail_for_the_second)
-    asked = {"keys": [{"id": key["id"], "etag": key["etag"]} for key in made]}
-    results = (await ada.post("/keys/delete", asked)).json()["results"]
-    assert [result["deleted"] for result in results] == [True, False]
-    assert results[1]["problem"]["code"] == "unavailable"
-
-
-# --- two at once ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("how_many", [2, 5])
-async def test_of_changes_with_one_tag_exactly_one_is_made(ada, how_many):
-    """Of several who have read the same and change it at the same moment, one does; the others learn of it: 412."""
-    made = await ada.issue()
-    where = f"/keys/{made['id']}"
-    bodies = [{"name": f"name {number}"} for number in range(how_many - 1)] + [{"disabled": True}]
-    answers = await asyncio.gather(*(ada.patch(where, body, if_match=made["etag"]) for body in bodies))
-    assert sorted(answer.status_code for answer in answers) == [200] + [412] * (how_many - 1)
-    winner = next(answer.json() for answer in answers if answer.status_code == 200)
-    now = await ada.key(made["id"])
-    assert (now["name"], now["state"], now["etag"]) == (winner["name"], winner["state"], winner["etag"])
-
-
-async def test_of_two_rotations_with_one_tag_one_makes_a_key(ada):
-    """A key that two rotate at the same moment has one successor."""
-    made = await ada.issue()
-    where, body = f"/keys/{made['id']}/rotate", {"grace_seconds": 60}
-    answers = await asyncio.gather(*(ada.post(where, body, if_match=made["etag"]) for _ in range(2)))
-    assert sorted(answer.status_code for answer in answers) == [201, 412]
-    assert (await ada.get("/keys")).json()["total"] == 2
-
-
 # --- whatever the bytes -----------------------------------------------------------------------------------------
 
 _bytes = st.binary(max_size=40)
@@ -332,10 +276,3 @@ def test_nothing_makes_it_fail(page, method, path, query, headers, body):
     assert not seen
     if status >= 400 and method != "HEAD" and told:
         assert json.loads(told)["status"] == status
-
-
-def test_an_answer_that_the_document_does_not_tell_of_is_noticed():
-    """The tests' own reader of the document fails for a status that it has not, and for a member too many."""
-    answer = type("Answer", (), {"status_code": 418, "headers": {}, "content": b"", "json": lambda _: {}})()
-    with pytest.raises(AssertionError, match="does not know"):
-        hold_to_document("GET", "/keys", answer)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from key_page_api import DOCUMENT
+from key_page_api import DOCUMENT, hold_to_document
 from openapi_spec_validator import validate
 
 from keyguard.admin import KeyAdmin
@@ -84,3 +84,10 @@ def test_no_secret_is_in_what_is_shown():
         "RotatedKey",
     ]
     assert json.dumps(DOCUMENT).count("Nobody can read it back later") == 2
+
+
+def test_an_answer_that_the_document_does_not_tell_of_is_noticed():
+    """The tests' own reader of the document fails for a status that it has not, and for a member too many."""
+    answer = type("Answer", (), {"status_code": 418, "headers": {}, "content": b"", "json": lambda _: {}})()
+    with pytest.raises(AssertionError, match="does not know"):
+        hold_to_document("GET", "/keys", answer)

@@ -26,7 +26,7 @@ from keyguard.admin._schemas import BODIES
 from keyguard.admin._settings import Settings
 from keyguard.admin._visit import Visit
 from keyguard.admin._visitor import Way
-from keyguard.errors import Changed, KeyguardError
+from keyguard.errors import Changed
 from keyguard.lifecycle import Issued
 from keyguard.model import AuditEvent, KeyRecord, ListedKey, Usage
 
@@ -178,10 +178,8 @@ async def _deleted(visit: Visit, *, id: str, etag: str) -> dict[str, Any]:  # no
             raise changed()
         await visit.desk.delete(id, expected=listed.key)
         key = key_json(await visit.desk.look(id), visit.settings.clock())
-    except Changed:
-        return {"id": id, "deleted": False, "problem": problem_json(changed())}
-    except (KeyguardError, Problem) as error:
-        problem = problem_of(error)
+    except Exception as error:
+        problem = changed() if isinstance(error, Changed) else problem_of(error)
         if problem is None:
             raise
         return {"id": id, "deleted": False, "problem": problem_json(problem)}
@@ -223,7 +221,7 @@ async def _key_answer(call: _Call) -> Response:
     return _answer(key_json(listed, call.visit.settings.clock()), headers={"etag": etag_of(listed.key)})
 
 
-def _new_key_answer(visit: Visit, listed: ListedKey, issued: Issued, **more: Any) -> Response:  # noqa: ANN401 JSON.
+def _new_key_answer(visit: Visit, listed: ListedKey, issued: Issued, **more: Any) -> Response:
     """Show a new key, and its text this once."""
     told = {**key_json(listed, visit.settings.clock()), "key": issued.key.reveal(), **more}
     headers = {"etag": etag_of(issued.record), "location": visit.url(f"/api/keys/{issued.record.id}")}

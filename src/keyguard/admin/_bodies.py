@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterable
 from http import HTTPStatus
-from itertools import chain, count
+from itertools import chain
 from typing import Any, NoReturn, cast
 
 from starlette.requests import Request
@@ -104,14 +104,16 @@ def _whole(text: str) -> float:
 
 
 def _check_depth(value: object) -> None:
-    level = [value]
-    for depth in count():
-        many = [inside for each in level if (inside := _inside(each)) is not None]
-        if not many:
-            return
-        if depth == MOST_DEPTH:
-            raise _too_deep()
-        level = list(chain.from_iterable(many))
+    level = _many([value])
+    for _ in range(MOST_DEPTH):
+        level = _many(chain.from_iterable(level))
+    if level:
+        raise _too_deep()
+
+
+def _many(values: Iterable[object]) -> list[Iterable[object]]:
+    """Return what stands in those of the values that are lists or objects."""
+    return [inside for value in values if (inside := _inside(value)) is not None]
 
 
 def _inside(value: object) -> Iterable[object] | None:
