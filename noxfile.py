@@ -112,7 +112,8 @@ def histories(session: nox.Session) -> None:
     """Judge 100,000 operations over several processes, on SQLite and on PostgreSQL; run the state machines for long."""
     session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *group("test"))
     arguments = session.posargs or ["tests/histories/test_histories.py", "tests/histories/test_state_machine.py"]
-    session.run("pytest", *arguments, env={"KEYGUARD_HISTORIES": "100000"})
+    patience = "faulthandler_timeout=7200"  # These take long by right, which no other test does.
+    session.run("pytest", "-o", patience, *arguments, env={"KEYGUARD_HISTORIES": "100000"})
 
 
 @nox.session(default=False)
