@@ -1,7 +1,7 @@
 """The app that the browser meets: the key page, and endpoints that the keys are for.
 
-From the environment: `DATABASE`, the URL of its store; `BELOW`, a prefix that it is mounted at in another app; `NOW`, a
-time at which its clock stands still; `URL`, what the page says the app is reached at.
+From the environment: `DATABASE`, the URL of its store; `ROOT`, the prefix that a proxy takes off; `BELOW`, one that it
+is mounted at in another app; `NOW`, a time at which its clock stands still; `URL`, where the page says that the app is.
 """
 
 import os
@@ -35,13 +35,11 @@ def made(environment):
         now = datetime.fromisoformat(environment["NOW"])
         clock = lambda: now  # noqa: E731 A clock that stands still.
     admin = KeyAdmin(store, scopes=SCOPES, url=environment.get("URL"), sample_path="/work", clock=clock)
-    below = environment.get("BELOW", "")
     app = Starlette(routes=[Route("/work", work), Route("/health", work), Mount("/keys", admin)])
     policy = with_key_page(Policy(exempt=["/health"]), "/keys")
-    if below:
-        return Starlette(routes=[Mount(below, KeyGuard(app, store=store, policy=policy, root_path=below))])
-    app.add_middleware(KeyGuard, store=store, policy=policy)
-    return app
+    root, below = environment.get("ROOT", ""), environment.get("BELOW", "")
+    guarded = KeyGuard(app, store=store, policy=policy, root_path=root or below)
+    return Starlette(routes=[Mount(below, guarded)]) if below else guarded
 
 
 app = made(os.environ) if "DATABASE" in os.environ else None  # None in the tests, which read SCOPES.

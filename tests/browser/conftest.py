@@ -1,20 +1,28 @@
 """One browser, one server with two workers and one store for all tests; each test has people of its own."""
 
 import itertools
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
 from browser import axe
 from browser.chromium import PATIENCE, WIDE, Missing, Trouble, is_required, launched, program
+from browser.keypage import KeyPage
+from browser.samples import PASSWORD, fill
 from leaks import WATCH
+from playwright.async_api import expect
 from servers.harness import running
 
 from keyguard import Owner, lifecycle
+from keyguard.clock import utc_now
 from keyguard.stores.sql import SQLStore
 
+# A browser is driven from one event loop, and so all that is asynchronous here runs in that of the session.
 for_all = pytest_asyncio.fixture(scope="session", loop_scope="session")
+for_each = pytest_asyncio.fixture(loop_scope="session")
+
+expect.set_options(timeout=PATIENCE)
 
 _NUMBERS = itertools.count(1)
 
@@ -69,8 +77,12 @@ def served(database, tmp_path_factory):
     """A function that starts the app in another way, for those who want it mounted elsewhere."""
     folder = tmp_path_factory.mktemp("served")
 
+    @contextmanager
     def start(kind, *, root="", **environment):
-        return running(kind, "browser.app:app", folder, root=root, environment={"DATABASE": database, **environment})
+        environment["DATABASE"] = database
+        with running(kind, "browser.app:app", folder, root=root, environment=environment) as server:
+            yield server.wait_until_it_answers()
+        WATCH.see("the log of a server that browsers used", server.log)
 
     return start
 
@@ -79,8 +91,7 @@ def served(database, tmp_path_factory):
 def server(served):
     """The app, in two processes that listen on one port."""
     with served("workers") as server:
-        yield server.wait_until_it_answers()
-        WATCH.see("the log of the server that browsers used", server.log)
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +108,7 @@ async def store(database):
     await store.close()
 
 
-@pytest_asyncio.fixture(loop_scope="session")
+@for_each
 async def people(store):
     """A function that adds an owner with a password, under a name that nobody else has."""
 
@@ -110,7 +121,7 @@ async def people(store):
     return add
 
 
-@pytest_asyncio.fixture(loop_scope="session")
+@for_each
 async def browse(chromium, url):
     """A function that opens a browser of somebody's own and gives its first page; it never may complain of anything.
 
@@ -130,3 +141,32 @@ async def browse(chromium, url):
 
         yield open_one
     assert [found for trouble in troubles for found in trouble.found] == []
+
+
+@for_each
+async def keys(browse, people):
+    """The key page of somebody who has signed in and has no keys yet."""
+    keys = KeyPage(await browse())
+    await keys.enter(await people())
+    return keys
+
+
+@for_all
+async def samples(store):
+    """People and keys in every state, which no test changes for good."""
+    return await fill(store, utc_now(), suffix=" the sample")
+
+
+@for_all
+async def signed_in(samples, chromium, url):
+    """A function that gives the cookies of a sample person, who signs in once."""
+    known = {"nobody": None}
+
+    async def cookies_of(who):
+        if who not in known:
+            async with await chromium.new_context(base_url=url) as context:
+                await KeyPage(await context.new_page()).sign_in(getattr(samples, who).name, PASSWORD)
+                known[who] = await context.storage_state()
+        return known[who]
+
+    return cookies_of

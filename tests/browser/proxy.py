@@ -9,8 +9,10 @@ _MOST = 64 * 1024
 @asynccontextmanager
 async def below(prefix, port):
     """Pass on what is asked below `prefix` to a server on this machine; give the port that this is done at."""
+    busy = set()
 
     async def pass_on(reader, writer):
+        busy.add(asyncio.current_task())
         try:
             start, _, fields = (await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")
             method, path, version = start.split(b" ")
@@ -34,9 +36,13 @@ async def below(prefix, port):
             pass  # The browser went away, which it may at any time.
         finally:
             writer.close()
+            busy.discard(asyncio.current_task())
 
     server = await asyncio.start_server(pass_on, "127.0.0.1", 0, limit=_MOST)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        for task in busy:  # Browsers open connections in advance, on which nothing is ever asked.
+            task.cancel()
+        await asyncio.gather(*busy, return_exceptions=True)
