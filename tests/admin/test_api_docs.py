@@ -1,6 +1,7 @@
 """The manual's page on the API: its examples run, and its tables are complete."""
 
 import asyncio
+import json
 import re
 import shutil
 import subprocess
@@ -52,6 +53,13 @@ async def fill(url):
     await store.create_schema()
     await lifecycle.add_owner(store, "ada", password="correct horse battery staple")
     await store.close()
+
+
+async def test_the_problem_that_is_shown_is_one(ada):
+    """The example of a problem is what a body with an owner in it is answered."""
+    (shown,) = re.findall(r"^```text\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    told = (await ada.post("/keys", {"owner": "bob"})).json()
+    assert json.loads(shown) | {"title": ""} == told | {"title": ""}  # The title is Python's, and differs by version.
 
 
 def test_the_table_of_operations_is_complete():

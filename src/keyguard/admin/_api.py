@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
@@ -43,7 +43,8 @@ class _Call:
     key_id: str
     expected: KeyRecord | None
     """What the key is to be if it is to be changed; None for whatever it is."""
-    body: Mapping[str, Any]
+    body: Mapping[str, Any] = field(repr=False)
+    """It may hold a password."""
 
 
 def routes(settings: Settings, entrance: Entrance) -> list[Route]:
@@ -173,17 +174,21 @@ async def _delete_keys(call: _Call) -> Response:
 async def _deleted(visit: Visit, *, id: str, etag: str) -> dict[str, Any]:  # noqa: A002 As the body calls it.
     """Delete one of several keys, and tell what became of it: what was done to those before it stays done."""
     try:
-        listed = await visit.desk.look(id)
-        if etag != etag_of(listed.key):
-            raise changed()
-        await visit.desk.delete(id, expected=listed.key)
-        key = key_json(await visit.desk.look(id), visit.settings.clock())
+        key = await _delete_as_read(visit, id, etag)
     except Exception as error:
         problem = changed() if isinstance(error, Changed) else problem_of(error)
         if problem is None:
             raise
         return {"id": id, "deleted": False, "problem": problem_json(problem)}
-    return {"id": id, "deleted": True, "key": key}
+    return {"id": id, "deleted": True, "key": key_json(key, visit.settings.clock())}
+
+
+async def _delete_as_read(visit: Visit, key_id: str, etag: str) -> ListedKey:
+    listed = await visit.desk.look(key_id)
+    if etag != etag_of(listed.key):
+        raise changed()
+    await visit.desk.delete(key_id, expected=listed.key)
+    return await visit.desk.look(key_id)
 
 
 # --- what was done, and to whom ---------------------------------------------------------------------------------
