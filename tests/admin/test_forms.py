@@ -449,11 +449,11 @@ async def test_keys_are_deleted(signed_in, issue, store, clock):
     kept = await issue("kept")
     browser = await signed_in()
     said = await notice(browser, await fill(browser, f"/delete?id={one.id}&id={two.id}"), "/")
-    assert said == "Deleted “one” and “two”. From now on they are refused."
+    assert said == f"Deleted “one” ({one.hint}) and “two” ({two.hint}). From now on they are refused."
     states = {key.id: key.state(clock()) for key in await lifecycle.list_keys(store)}
     assert states == {one.id: KeyState.REVOKED, two.id: KeyState.REVOKED, kept.id: KeyState.ACTIVE}
     said = await notice(browser, await fill(browser, f"/delete?id={kept.id}"))
-    assert said == "Deleted “kept”. From now on it is refused."
+    assert said == f"Deleted “kept” ({kept.hint}). From now on it is refused."
 
 
 async def test_many_deleted_keys_are_counted(signed_in, issue):
@@ -482,9 +482,9 @@ async def test_each_failure_is_said(signed_in, issue, store, clock):
     assert [
         each.text.replace("\u2068", "").replace("\u2069", "") for each in page.one("ul", class_="card").all("li")
     ] == [
-        "“done” Deleted. It is refused from now on.",
-        "“renamed” It has changed since you selected it: look at it again.",
-        "“deleted” It was deleted already.",
+        f"“done” ({done.hint}) Deleted. It is refused from now on.",
+        f"“renamed” ({changed.hint}) It has changed since you selected it: look at it again.",
+        f"“deleted” ({deleted.hint}) It was deleted already.",
         "A key There is no such key here.",
     ]
     assert (await lifecycle.get(store, done.id)).revoked_at is not None
@@ -534,4 +534,7 @@ async def test_another_owner_s_key_is_not_there(signed_in, issue, store, people,
     assert "There is no such key here." in answer.text
     assert "b's" not in answer.text
     assert (await lifecycle.get(store, key.id)).revoked_at is None
-    assert await notice(root, await fill(root, f"/delete?id={key.id}")) == "Deleted “b's”. From now on it is refused."
+    assert (
+        await notice(root, await fill(root, f"/delete?id={key.id}"))
+        == f"Deleted “b's” ({key.hint}). From now on it is refused."
+    )

@@ -106,6 +106,13 @@ async def test_nothing_found(signed_in, issue):
     assert page.one("input", id="q")["value"] == "zzz"
 
 
+async def test_a_key_is_found_by_its_hint(signed_in, issue):
+    """What the list shows of a key, copied into the search, finds it."""
+    await issue("other")
+    key = await issue("laptop")
+    assert names(await see(await signed_in(), f"/?q={key.hint}")) == ["laptop"]
+
+
 async def test_states_are_chosen(signed_in, issue, store, clock):
     """Each word of a state can be asked for, and a key is found under its own word alone."""
     day = timedelta(days=1)

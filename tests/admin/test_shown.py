@@ -177,8 +177,8 @@ def test_a_key_is_called_by_its_name_or_its_hint():
     """In a sentence a key has its name, cut where it is long and isolated, else what tells it from others."""
     assert in_a_sentence("laptop", "kg_3fJ2…") == "“\u2068laptop\u2069”"
     assert in_a_sentence("\u2069\n", "kg_3fJ2…") == "kg_3fJ2…"
-    assert in_a_sentence("n" * 60, "") == f"“\u2068{'n' * 60}\u2069”"
-    assert in_a_sentence("n" * 61, "") == f"“\u2068{'n' * 59}…\u2069”"
+    assert in_a_sentence("n" * 48, "") == f"“\u2068{'n' * 48}\u2069”"
+    assert in_a_sentence("n" * 49, "") == f"“\u2068{'n' * 47}…\u2069”"
 
 
 def test_scopes_have_their_meanings():

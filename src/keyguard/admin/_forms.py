@@ -183,7 +183,7 @@ async def _deleted(visit: Visit, key_id: str, tag: str) -> Deleted:
     called = "A key"
     try:
         key = (await visit.desk.look(key_id)).key
-        called = in_a_sentence(key.name, key.hint)
+        called = _told_apart(key)
         if key.revoked_at is not None:
             return Deleted(called=called, failure="It was deleted already.")
         if tag != etag_of(key):
@@ -197,6 +197,11 @@ async def _deleted(visit: Visit, key_id: str, tag: str) -> Deleted:
             raise
         return Deleted(called=called, failure=problem.detail)
     return Deleted(called=called)
+
+
+def _told_apart(key: KeyRecord) -> str:
+    """Return what a key is called where several are named, some of which may have one name."""
+    return f"{in_a_sentence(key.name, key.hint)} ({key.hint})" if plain(key.name) else key.hint
 
 
 def _names(called: list[str]) -> str:

@@ -61,7 +61,7 @@ class Chosen:
         """Read an address's query."""
         state, sort, page = query.get("state", ""), query.get("sort", ""), query.get("page", "")
         return cls(
-            text=query.get("q", "").strip()[:_LONGEST_TEXT],
+            text=query.get("q", "").strip()[:_LONGEST_TEXT].removesuffix("…"),  # As hints end, which people copy.
             state=state if state in dict(STATES) else "",
             owner=query.get("owner", "").strip()[:_LONGEST_TEXT] if is_superuser else "",
             sort=sort if sort in dict(cls.orders(is_superuser=is_superuser)) else "-created",

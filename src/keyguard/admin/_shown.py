@@ -35,7 +35,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
-_LONGEST_QUOTE = 60
+_LONGEST_QUOTE = 48
 """So much of a name stands in a sentence: notices travel in a cookie, and nobody reads more."""
 
 
