@@ -38,42 +38,46 @@ class Search:
     """
 
     def __init__(self, schema: Schema, owners: Owners, keys: Keys, backend: str) -> None:
-        table, uses = schema.keys, schema.uses
+        table, self._uses = schema.keys, schema.uses
         self._keys = keys
         self._owners = owners
         self._is_postgresql = backend == "postgresql"
-        self._columns: dict[str, ColumnElement[Any]] = {
+        self._stored: dict[str, ColumnElement[Any]] = {
             **dict(table.c.items()),
             **{column.name: column for column in owners.columns},
-            "total": func.coalesce(uses.c.total, 0).label("total"),
-            "last_used_at": uses.c.last_used_at,
-            "last_used_address": uses.c.last_used_address,
+        }
+        self._counted: dict[str, ColumnElement[Any]] = {
+            "total": func.coalesce(self._uses.c.total, 0).label("total"),
+            "last_used_at": self._uses.c.last_used_at,
+            "last_used_address": self._uses.c.last_used_address,
         }
         self._owned = table.join(owners.table, table.c.owner_id == owners.id)
-        self._used = self._owned.outerjoin(uses, uses.c.key_id == table.c.id)
 
     def page(self, query: KeyQuery, *, at: datetime, offset: int, limit: int) -> Select[Any]:
         """Select one page of the keys that fit, and in each row how many there are: in one, if the page is empty."""
         conditions = list(self._conditions(query, at))
         found = select(func.count().label("found")).select_from(self._owned).where(*conditions).subquery("found")
+        # Uses are looked up for the keys of the page alone, unless it takes those of all to know which keys they are.
+        takes_uses = query.order in {KeyOrder.LAST_USED, KeyOrder.USES}
+        keys = self._owned.outerjoin(self._uses, self._uses.c.key_id == self._stored["id"])
         page = (
-            select(*self._columns.values())
-            .select_from(self._used)
+            select(*self._stored.values())
+            .select_from(keys if takes_uses else self._owned)
             .where(*conditions)
-            .order_by(*self._order(query, self._columns))
+            .order_by(*self._order(query, self._stored | self._counted))
             .offset(bounded(offset))
             .limit(bounded(limit))
             .subquery("page")
         )
-        columns = dict(page.c.items())
+        listed = found.outerjoin(page, true()).outerjoin(self._uses, self._uses.c.key_id == page.c.id)
         return (
-            select(*[found.c.found, *page.c])
-            .select_from(found.outerjoin(page, true()))
-            .order_by(*self._order(query, columns))  # A join keeps no order.
+            select(*[found.c.found, *page.c, *self._counted.values()])
+            .select_from(listed)
+            .order_by(*self._order(query, dict(page.c.items()) | self._counted))  # A join keeps no order.
         )
 
     def _conditions(self, query: KeyQuery, at: datetime) -> Iterator[ColumnElement[bool]]:
-        columns = self._columns
+        columns = self._stored
         if query.owner_id is not None:
             yield self._owners.is_whose(columns["owner_id"], query.owner_id)
         if query.text:
@@ -90,7 +94,7 @@ class Search:
         """Return the conditions on one of which a key is what the text is about."""
         # Not LIKE, which has characters of its own, and on SQLite takes no long pattern.
         within = func.strpos if self._is_postgresql else func.instr
-        columns, text = self._columns, query.text
+        columns, text = self._stored, query.text
         yield within(self._folded(columns["name"]), folded(text)) > 0
         if query.owner_id is None:
             name, sought = self._folded(columns["user_name"]), folded(text)
