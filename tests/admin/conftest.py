@@ -191,7 +191,7 @@ async def signed_in(browse, people, store, clock):
 
 @pytest.fixture
 def api_of(browse, store, people, clock):
-    """Return a client of the API for that owner: ``await api_of("ada")``, of the app or of another one."""
+    """Make clients of the API for an owner, of the app or of another one."""
 
     async def make(name, visited=None, **more):
         return await Api.signed_in(browse(visited, **more), store, getattr(people, name), clock)

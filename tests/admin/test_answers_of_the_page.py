@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from keyguard import KeyGuard, Principal, SchemaMismatch, StoreUnavailable
 from keyguard.admin import KeyAdmin
-from keyguard.errors import NotSupported, Overloaded
+from keyguard.admin._doors import page as page_route
+from keyguard.errors import ConfigurationError, Conflict, NotFound, NotSupported, Overloaded
 from keyguard.stores.memory import MemoryStore
 
 SAFE = {
@@ -187,6 +188,9 @@ async def failing(people_of):
         (Overloaded("too many"), 503),
         (SchemaMismatch("tables are missing"), 503),
         (NotSupported("not here"), 501),
+        (ConfigurationError("it is wrong"), 422),
+        (Conflict("it is taken"), 409),
+        (NotFound("it is gone"), 404),
         (RuntimeError("SELECT secret FROM x"), 500),
     ],
     ids=lambda value: type(value).__name__,
@@ -202,7 +206,7 @@ async def test_what_fails_is_answered_without_a_word_of_it(failing, browse, capl
     assert answer.headers.get("retry-after") == ("1" if status == 503 else None)
     assert "SELECT" not in answer.text
     assert "db.internal" not in answer.text
-    if status != 501:
+    if status in {500, 503}:
         assert any(record.levelno == logging.ERROR for record in caplog.records)
 
 
@@ -224,6 +228,19 @@ async def test_even_a_page_that_cannot_be_made_is_answered(people_of, browse, cl
     answer = await visitor.get("/")
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_what_is_open_to_all_shows_nobody_a_desk(store, browse):
+    """An endpoint that everybody reaches, and that asks for keys all the same, is answered for: 401."""
+
+    async def mine(visit):
+        return visit.page("message.html", heading="", sentence=str(await visit.desk.owners()), link="")
+
+    page = KeyAdmin(store)
+    page.routes.append(page_route(page.settings, "/mine", mine, open_to_all=True))
+    answer = await browse(page, mount="").get("/mine")
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == 'Session realm="keys"'
 
 
 async def test_a_websocket_is_closed(store):

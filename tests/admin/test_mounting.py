@@ -106,6 +106,14 @@ async def test_links_begin_with_the_root(store, people, root, lead):
     assert f"Path={written or '/'};" in answer.header("set-cookie")[0] + ";"
 
 
+async def test_a_path_that_lies_elsewhere_is_not_there(store):
+    """A framework that gives a path which neither begins with the root nor with the mount is taken at its word."""
+    answer = await send_scope(KeyAdmin(store), http_scope("/sign-in", root_path="/keys"))
+    assert answer.status == 200
+    answer = await send_scope(KeyAdmin(store), http_scope("/keysign-in", root_path="/keys"))
+    assert answer.status == 404
+
+
 async def test_a_prefix_of_fastapi_is_found_before_the_mount(store, people, browse):
     """`FastAPI(root_path=)` leaves the prefix out of the path."""
     app = FastAPI()

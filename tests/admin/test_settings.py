@@ -36,7 +36,7 @@ WRONG = {
 @pytest.mark.parametrize(
     ("name", "value"),
     [(name, value) for name, values in WRONG.items() for value in values],
-    ids=lambda value: ascii(value),
+    ids=ascii,
 )
 def test_what_cannot_be_right_is_refused(name, value):
     """At construction, with the argument's name."""

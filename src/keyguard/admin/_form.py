@@ -29,9 +29,6 @@ class Form:
         """Return all values of a field, in their order."""
         return [value for field, value in self._fields if field == name]
 
-    def __contains__(self, name: str) -> bool:
-        return any(field == name for field, _ in self._fields)
-
 
 async def read_body(request: Request) -> bytes:
     """Return a request's body. Raises `Problem` (413) if it has more than 64 KiB."""
