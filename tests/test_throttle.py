@@ -48,6 +48,18 @@ def test_five_a_minute():
     assert attempts(throttle, "ada") == 5
 
 
+@given(limit=st.integers(1, 20), per=st.integers(1, 100), now=st.floats(0, 2e9))
+def test_it_is_as_many_whatever_the_time(limit, per, now):
+    """Whenever it begins, and however the time divides, there are all attempts at once, and one more after the wait."""
+    throttle, clock = throttle_and_clock(limit, timedelta(seconds=per))
+    clock.now = now
+    assert attempts(throttle, "ada") == limit
+    wait = throttle.attempt("ada")
+    assert wait == pytest.approx(per / limit, abs=1e-4)
+    clock.now += wait
+    assert attempts(throttle, "ada") == 1
+
+
 def test_a_refused_attempt_does_not_count():
     """Who goes on trying while waiting waits no longer for it."""
     throttle, clock = throttle_and_clock()

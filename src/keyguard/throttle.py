@@ -11,6 +11,9 @@ from keyguard.errors import ConfigurationError
 
 __all__ = ["Throttle"]
 
+_LEAST = 1e-5
+"""Seconds. A wait that is shorter is none: times are added up as floats, and a sum of them may be too large by some."""
+
 
 class Throttle:
     """Counts attempts by whatever names them: an account's name, an address, both together.
@@ -73,7 +76,7 @@ class Throttle:
             now = self._clock()
             untils = {key: max(self._until.get(key, now), now) for key in keys}
             wait = max((until - now - self._most for until in untils.values()), default=0.0)
-            if wait > 0:
+            if wait > _LEAST:
                 return wait
             self._until |= {key: until + self._each for key, until in untils.items()}
             if len(self._until) > self._size:
