@@ -191,6 +191,16 @@ async def test_with_an_owner_their_sessions_go(url):
         assert await store.find_session(SESSION.lookup) is None
 
 
+async def test_who_was_deactivated_by_others_is_signed_out_when_active_again(url):
+    """Sessions of an owner whom somebody deactivates with SQL are none, and do not come back with the owner."""
+    async with filled(url) as store:
+        await store.add_session(SESSION)
+        deactivating = "UPDATE keyguard_owners SET is_active = false"
+        await store.change_schema(lambda connection: connection.exec_driver_sql(deactivating))
+        assert await store.set_owner_active(ADA.id, active=True)
+        assert await store.find_session(SESSION.lookup) is None
+
+
 # --- changes of what was read -----------------------------------------------------------------------------------
 
 

@@ -54,7 +54,7 @@ class OwnersInMemory(SessionsInMemory):
     async def set_owner_active(self, owner_id: str, *, active: bool, events: Sequence[AuditEvent] = ()) -> bool:
         """Activate or deactivate an owner, whose sessions then end; tell whether this call did it."""
         has_changed = self._change_owner(replace(self._owner(owner_id), is_active=active), events)
-        if not active:
+        if has_changed:
             self._end_all(owner_id)
         return has_changed
 

@@ -43,11 +43,13 @@ class OwnOwners:
         return add
 
     def activating(self, owner_id: str, *, active: bool) -> Change[bool]:
-        """Return what activates or deactivates an owner, whose sessions then end, and tells whether it did."""
-        change = self._updating(
-            owner_id, self._there().c.is_active.is_distinct_from(active), values={"is_active": active}
-        )
-        return change if active else self._signing_out(owner_id, change)
+        """Return what activates or deactivates an owner, and tells whether it did.
+
+        If it did, the owner's sessions end: also of one who is activated, whom somebody else may have deactivated with
+        SQL, or with a release that knew no sessions.
+        """
+        is_otherwise = self._there().c.is_active.is_distinct_from(active)
+        return self._signing_out(owner_id, self._updating(owner_id, is_otherwise, values={"is_active": active}))
 
     def promoting(self, owner_id: str, *, superuser: bool) -> Change[bool]:
         """Return what gives or takes superuser rights, and tells whether it did."""
