@@ -35,21 +35,35 @@ async def test_of_two_rotations_with_one_tag_one_makes_a_key(ada):
     assert (await ada.get("/keys")).json()["total"] == 2
 
 
-async def test_what_is_renewed_between_reading_and_changing_is_not_overwritten(ada, store, monkeypatch):
-    """A change that comes between the comparison of the tag and our own change is not overwritten: 412."""
-    made = await ada.issue()
-    rename = type(store).rename_key
+@pytest.mark.parametrize(
+    ("method", "path", "body", "overtaken"),
+    [
+        ("PATCH", "", {"name": "new"}, "rename_key"),
+        ("PATCH", "", {"disabled": True}, "set_key_disabled"),
+        ("PATCH", "", {"disabled": False}, "set_key_disabled"),
+        ("DELETE", "", None, "revoke_key"),
+        ("POST", "/rotate", {"grace_seconds": 60}, "rotate_key"),
+        ("POST", "/end-grace", None, "revoke_key"),
+    ],
+)
+async def test_what_comes_between_reading_and_changing_is_not_overwritten(
+    ada, store, monkeypatch, method, path, body, overtaken
+):
+    """A change that comes between the comparison of the tag and our own change stays; ours is not made: 412."""
+    key = await ada.issue()
+    if path == "/end-grace":
+        key = (await ada.post(f"/keys/{key['id']}/rotate", {"grace_seconds": 60}, if_match="*")).json()["predecessor"]
+    change, rename = getattr(type(store), overtaken), type(store).rename_key
 
-    async def somebody_is_faster(self, key_id, name, **more):
-        await type(store).set_key_disabled(self, key_id, made_at)
-        return await rename(self, key_id, name, **more)
+    async def somebody_is_faster(self, *args, **more):
+        await rename(self, key["id"], "theirs")
+        return await change(self, *args, **more)
 
-    made_at = (await store.get_key(made["id"])).created_at
-    monkeypatch.setattr(type(store), "rename_key", somebody_is_faster)
-    answer = await ada.patch(f"/keys/{made['id']}", {"name": "new"}, if_match=made["etag"])
+    monkeypatch.setattr(type(store), overtaken, somebody_is_faster)
+    answer = await ada.ask(method, f"/keys/{key['id']}{path}", json=body, if_match=key["etag"])
     assert problem(answer) == (412, "changed")
-    key = await ada.key(made["id"])
-    assert (key["name"], key["state"]) == ("", "disabled")
+    now = await ada.key(key["id"])
+    assert (now["name"], now["state"], now["rotated_at"]) == ("theirs", key["state"], key["rotated_at"])
 
 
 async def test_a_key_that_is_changed_while_several_are_deleted_stays(ada, store, monkeypatch):

@@ -45,6 +45,7 @@ def test_what_a_change_needs_is_told():
         assert ("If-Match" in named) is ("412" in told["responses"]) is ("428" in told["responses"])
         assert ("If-Match" in named) is (is_change and operation.of_a_key)
         assert ("key_id" in named) is operation.of_a_key
+        assert ("security" in told) is operation.open_to_all
 
 
 def test_a_body_that_may_be_left_out_is_not_required():

@@ -216,6 +216,7 @@ def test_a_query_that_cannot_be_read_is_422(text):
     with pytest.raises(Problem) as caught:
         query(text)
     assert (caught.value.status, caught.value.code) == (422, "invalid_parameters")
+    assert caught.value.errors == [{"detail": "The query must be percent-encoded UTF-8, with at most 50 values."}]
 
 
 @given(st.binary(max_size=40) | st.text(alphabet="page=&12%+q;state", max_size=30).map(str.encode))

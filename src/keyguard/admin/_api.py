@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -196,7 +197,7 @@ async def _delete_as_read(visit: Visit, key_id: str, etag: str) -> ListedKey:
 
 async def _list_key_events(call: _Call) -> Response:
     found = await call.visit.desk.key_events(call.key_id, before=call.query.get("before"), limit=call.query["limit"])
-    return _events_answer(call, f"/api/keys/{call.key_id}/events", found)
+    return _events_answer(call, f"/api/keys/{quote(call.key_id, safe='')}/events", found)
 
 
 async def _list_events(call: _Call) -> Response:
