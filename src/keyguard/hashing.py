@@ -133,11 +133,13 @@ class Passwords(Argon2Hasher):
         cost so far. Until then it is Argon2id alone: most stores have no other, and bcrypt takes ten times as long.
         """
         matches = self.verify(verifier or self._nobodys, secret)
-        if verifier is not None and is_bcrypt(verifier):
-            self._bcrypt_cost = max(self._bcrypt_cost, int(verifier[_BCRYPT_COST]))
+        cost = int(verifier[_BCRYPT_COST]) if verifier is not None and is_bcrypt(verifier) else 0
+        highest = self._bcrypt_cost = max(self._bcrypt_cost, cost)
+        if cost:
             self.verify(self._nobodys, secret)
-        elif self._bcrypt_cost:
-            self.verify(f"$2b${self._bcrypt_cost:02}${'.' * 53}", secret)
+        # Each step doubles the time: one at 10 takes, with others at 10 and 11, as long as one at 12.
+        for missing in range(cost, highest) if cost else filter(None, [highest]):
+            self.verify(f"$2b${missing:02}${'.' * 53}", secret)
         return matches and verifier is not None
 
     def verify(self, verifier: str, secret: bytes) -> bool:
