@@ -134,12 +134,12 @@ async def whoami(request):
 def make_app(store, clock):
     """Make an app with the key page at /keys behind a guard; arguments go to `KeyAdmin`, `policy` to the guard."""
 
-    def make(*, guard_policy=None, path="/keys", **arguments):
+    def make(*, guard_policy=None, guard_arguments=None, path="/keys", **arguments):
         arguments = {"clock": clock, "lifetimes": (timedelta(days=7), timedelta(days=30)), **arguments}
         page = KeyAdmin(store, **arguments)
         app = Starlette(routes=[Route("/whoami", whoami), Mount(path, app=page)])
         policy = with_key_page(guard_policy or Policy(), path)
-        return KeyGuard(app, store=store, policy=policy, clock=clock)
+        return KeyGuard(app, store=store, policy=policy, clock=clock, **(guard_arguments or {}))
 
     return make
 
@@ -182,6 +182,18 @@ async def signed_in(browse, people, store, clock):
         new.client.cookies.set(f"keyguard_session_{suffix}", begun.token, domain=domain, path=new.mount)
         await new.get("/no-such-page")  # Any will do: it brings the token of the session.
         return new
+
+    return make
+
+
+@pytest.fixture
+def issue(store, people, clock):
+    """Give keys to owners, to ada if nobody is named: ``await issue("laptop", ago=timedelta(days=1))``."""
+
+    async def make(name="", *, owner=None, ago=timedelta(0), **more):
+        owner = owner or people.ada
+        born = clock() - ago
+        return (await lifecycle.issue(store, owner, name=name, actor=owner, clock=lambda: born, **more)).record
 
     return make
 

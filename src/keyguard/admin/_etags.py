@@ -25,7 +25,7 @@ def etag_of(key: KeyRecord) -> str:
 
 
 def read_if_match(fields: Sequence[str], key: KeyRecord) -> KeyRecord | None:
-    """Return what a change expects the key to be, by the request's `If-Match` fields: `key`, or None for whatever it is.
+    """Return what a change expects the key to be, by the request's `If-Match`: `key`, or None for whatever it is.
 
     ``*`` speaks of whatever it is. A weak tag speaks of nothing here: tags are compared strongly.
 

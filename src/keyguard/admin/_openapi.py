@@ -1,4 +1,4 @@
-"""The API's description, as OpenAPI 3.1.1 has it: made of the operations, with the very schemas that bodies are held to."""
+"""The API's description, as OpenAPI 3.1.1 has it: made of the operations, with the schemas that bodies are held to."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
