@@ -19,7 +19,7 @@ _UPWARDS = {KeyOrder.NAME, KeyOrder.OWNER, KeyOrder.EXPIRES}
 
 
 def keys_asked_for(query: Mapping[str, Any], now: datetime) -> KeyQuery:
-    """Return what keys a query asks for. Raises `Problem` (422) if it asks for keys that expire soon, or another state."""
+    """Return what keys a query asks for. Raises `Problem` (422) if those that expire soon are not all of it."""
     names = frozenset(query.get("state", ()))
     soon = EXPIRING_SOON in names
     if soon and len(names) > 1:
