@@ -161,6 +161,18 @@ async def test_a_name_is_slowed_down_wherever_it_is_tried_from(browse, people):
     assert (await attempt(guesser)).status_code == 429
 
 
+@pytest.mark.parametrize(("page", "guard", "status"), [(None, 1, 303), (1, 0, 303), (0, 1, 429), (None, 0, 429)])
+async def test_behind_a_proxy_callers_are_told_apart(make_app, browse, people, page, guard, status):
+    """Where the proxy names them, they are counted one by one: as the page says, else as the guard in front does."""
+    app = make_app(trusted_hops=page, guard_arguments={"trusted_hops": guard})
+    for number in range(21):
+        browser = browse(app)
+        browser.client.headers["x-forwarded-for"] = f"198.51.100.{number}"
+        await browser.get("/sign-in")
+        answer = await attempt(browser, name=f"name {number}") if number < 20 else await browser.sign_in("ada")
+    assert answer.status_code == status
+
+
 async def test_the_addresses_of_one_customer_are_one(browse, people):
     """Of IPv6 the first 64 bits are counted."""
     for number in range(6):

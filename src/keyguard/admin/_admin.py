@@ -48,7 +48,8 @@ class KeyAdmin:
         sample_path: the path of the app's that the samples ask for.
         origins: from which other origins forms may come, such as ``https://example.com``: for a proxy that changes the
             header `Host`.
-        trusted_hops: how many proxies of ours append to `X-Forwarded-For`; 0 trusts no header.
+        trusted_hops: how many proxies of ours append to `X-Forwarded-For`; 0 trusts no header. None is what the guard
+            in front goes by, and 0 where there is none.
         secure_cookies: whether cookies are for HTTPS alone; without it, if the request came by that.
         title: what the page is called.
         theme: its colours.
@@ -73,7 +74,7 @@ class KeyAdmin:
         url: str | None = None,
         sample_path: str = "/",
         origins: Iterable[str] = (),
-        trusted_hops: int = 0,
+        trusted_hops: int | None = None,
         secure_cookies: bool | None = None,
         title: str = "API keys",
         theme: Theme = Theme(),  # noqa: B008 A frozen value.

@@ -68,7 +68,7 @@ class Settings:
     url: str | None = None
     sample_path: str = "/"
     origins: Iterable[str] = ()
-    trusted_hops: int = 0
+    trusted_hops: int | None = None
     secure_cookies: bool | None = None
     title: str = "API keys"
     theme: Theme = field(default_factory=Theme)
@@ -164,8 +164,8 @@ def _check_kinds(settings: Settings) -> None:
         raise ConfigurationError(f"policy is a keyguard.Policy, or None; not {type(policy).__name__}")
     if not isinstance(theme, Theme):
         raise ConfigurationError(f"theme is a keyguard.admin.Theme; not {type(theme).__name__}")
-    if isinstance(hops, bool) or not isinstance(hops, int) or hops < 0:
-        raise ConfigurationError(f"trusted_hops is the number of proxies, 0 or more; not {hops!r}")
+    if hops is not None and (isinstance(hops, bool) or not isinstance(hops, int) or hops < 0):
+        raise ConfigurationError(f"trusted_hops is the number of proxies, 0 or more, or None; not {hops!r}")
     if secure is not None:
         require_bool("secure_cookies", secure)
 

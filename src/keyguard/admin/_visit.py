@@ -11,6 +11,7 @@ from starlette._utils import get_route_path
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from keyguard.access import Access
 from keyguard.address import client_address
 from keyguard.admin._answers import html
 from keyguard.admin._assets import assets_of
@@ -68,8 +69,11 @@ class Visit:
     @property
     def address(self) -> IPAddress | None:
         """Where the request comes from."""
-        scope = self.request.scope
-        return client_address(scope.get("client"), self.request.headers.raw, trusted_hops=self.settings.trusted_hops)
+        scope, hops = self.request.scope, self.settings.trusted_hops
+        access = scope.get("keyguard")
+        if hops is None and isinstance(access, Access):
+            return access.address
+        return client_address(scope.get("client"), self.request.headers.raw, trusted_hops=hops or 0)
 
     # --- what was signed, and who has asked ---
 
