@@ -7,7 +7,6 @@ from http import HTTPStatus
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
-from starlette._utils import get_route_path
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -127,8 +126,10 @@ class Visit:
     @property
     def here(self) -> str:
         """The path that was asked for, as `url` takes it, with its query."""
-        query = self.request.scope.get("query_string", b"").decode("latin-1")
-        path = quote(get_route_path(self.request.scope), safe="/", errors="replace")
+        scope = self.request.scope
+        query = scope.get("query_string", b"").decode("latin-1")
+        # `KeyAdmin` has put the one before the other.
+        path = quote(scope["path"].removeprefix(scope.get("root_path") or ""), safe="/", errors="replace")
         return f"{path}?{query}" if query else path
 
     def page(
