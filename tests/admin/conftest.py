@@ -188,7 +188,7 @@ async def signed_in(browse, people, store, clock):
 
 @pytest.fixture
 def issue(store, people, clock):
-    """Give keys to owners, to ada if nobody is named: ``await issue("laptop", ago=timedelta(days=1))``."""
+    """Issue keys to owners, to ada where nobody is named, now or some time ago."""
 
     async def make(name="", *, owner=None, ago=timedelta(0), **more):
         owner = owner or people.ada

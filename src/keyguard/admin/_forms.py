@@ -11,7 +11,7 @@ from keyguard.admin._etags import etag_of
 from keyguard.admin._form import Form
 from keyguard.admin._problems import problem_of
 from keyguard.admin._schemas import MOST_NAMED
-from keyguard.admin._shown import Action, actions, amount, condition, in_a_sentence, listed, plain, until
+from keyguard.admin._shown import Action, actions, amount, condition, in_a_sentence, key_path, listed, plain, until
 from keyguard.admin._views import Deleted, deleted_page, key_page, made_page, new_page, once_of, rotate_page
 from keyguard.admin._visit import Notice, Visit
 from keyguard.errors import Changed, Conflict, KeyguardError
@@ -66,7 +66,7 @@ def _shown_before(visit: Visit, key_id: str, heading: str) -> Response:
         here="keys",
         heading=heading,
         sentence="It was shown once, and is not shown again. If you did not copy it, delete it and create another one.",
-        link=visit.url(f"/key/{key_id}"),
+        link=visit.url(key_path(key_id)),
         link_word="Go to the key",
     )
 
@@ -150,14 +150,14 @@ async def _done(
     """Do what was asked for, and say so on the key's page."""
     if action not in actions(key, visit.settings.clock()):
         state = condition(key, visit.settings.clock()).value
-        return visit.go(f"/key/{key.id}", Notice(kind="failed", text=f"Nothing was done: the key is {state}."))
+        return visit.go(key_path(key.id), Notice(kind="failed", text=f"Nothing was done: the key is {state}."))
     await change()
-    return visit.go(f"/key/{key.id}", Notice(text=sentence))
+    return visit.go(key_path(key.id), Notice(text=sentence))
 
 
 def _changed(visit: Visit, key: KeyRecord) -> Response:
     text = "Nothing was done: the key has changed since you opened that page. This is what it is now."
-    return visit.go(f"/key/{key.id}", Notice(kind="failed", text=text))
+    return visit.go(key_path(key.id), Notice(kind="failed", text=text))
 
 
 # --- deleting ---------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from keyguard.admin._doors import form, page
 from keyguard.admin._listing import PER_PAGE, STATES, Chosen, columns, part
 from keyguard.admin._schemas import MOST_NAMED
 from keyguard.admin._settings import Settings
-from keyguard.admin._shown import Action, actions
+from keyguard.admin._shown import Action, actions, key_path
 from keyguard.admin._views import delete_page, key_page, new_page, rotate_page
 from keyguard.admin._visit import Notice, Visit
 from keyguard.errors import NotFound
@@ -121,7 +121,7 @@ async def delete(visit: Visit) -> Response:
         )
         return visit.go("/", Notice(kind="failed", text=text))
     is_from_key = visit.request.query_params.get("from") == "key"
-    return delete_page(visit, found, len(ids) - len(found), f"/key/{ids[0]}" if is_from_key else "/")
+    return delete_page(visit, found, len(ids) - len(found), key_path(found[0].key.id) if is_from_key else "/")
 
 
 async def _deletable(visit: Visit, key_id: str) -> ListedKey | None:

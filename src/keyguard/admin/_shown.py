@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from urllib.parse import quote
 
 from keyguard.model import ALL_SCOPES, KeyRecord, KeyState
 
@@ -17,6 +18,7 @@ __all__ = [
     "condition",
     "exact",
     "in_a_sentence",
+    "key_path",
     "length",
     "listed",
     "longer",
@@ -111,6 +113,11 @@ def scope_words(scopes: frozenset[str], meanings: Mapping[str, str]) -> tuple[Sc
     if scopes == ALL_SCOPES:
         return ()
     return tuple(ScopeWord(name=name, meaning=meanings.get(name, "")) for name in sorted(scopes))
+
+
+def key_path(key_id: str) -> str:
+    """Return the path of a key's page. An id that was brought from elsewhere may hold anything."""
+    return f"/key/{quote(key_id, safe='')}"
 
 
 # --- times ------------------------------------------------------------------------------------------------------

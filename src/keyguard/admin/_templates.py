@@ -53,6 +53,7 @@ def _environment() -> Environment:
         "called": _called,
         "condition": _condition,
         "exact": _shown.exact,
+        "key_path": _shown.key_path,
         "longer": _shown.longer,
         "plain": _shown.plain,
         "relative": _relative,

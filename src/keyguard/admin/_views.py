@@ -14,7 +14,18 @@ from keyguard.admin._etags import etag_of
 from keyguard.admin._problems import Problem
 from keyguard.admin._samples import address_of, guard_of, samples, sources_of
 from keyguard.admin._schemas import LONGEST_NAME
-from keyguard.admin._shown import Action, Condition, actions, condition, length, longer, relative, scope_words, until
+from keyguard.admin._shown import (
+    Action,
+    Condition,
+    actions,
+    condition,
+    key_path,
+    length,
+    longer,
+    relative,
+    scope_words,
+    until,
+)
 from keyguard.admin._told import PLAIN_REASONS
 from keyguard.admin._visit import Visit
 from keyguard.keys import ID_ENTROPY_BYTES, id_from_entropy
@@ -120,7 +131,7 @@ async def key_page(
         errors=errors or {},
         longest_name=LONGEST_NAME,
         done=await _feed.feed(desk, events[: _feed.PER_PAGE]),
-        part=_feed.part(visit, f"/key/{key.id}", events),
+        part=_feed.part(visit, key_path(key.id), events),
     )
 
 
