@@ -1,7 +1,9 @@
 """The examples run as their pages say: started, called by the lines that they print, ended with Ctrl-C."""
 
 import json
+import re
 
+import httpx2
 import pytest
 
 SERVERS = {
@@ -9,6 +11,7 @@ SERVERS = {
     "quickstart/server.py": [200, 200, 401, 403, 200],
     "fastapi_app/app.py": [200, 200, 403, 201, 200, 204, 401],
     "custom_store/server.py": [200, 200, 401],
+    "key_page/server.py": [401, 200],
 }
 
 
@@ -17,7 +20,7 @@ def test_the_printed_lines(start, call, tmp_path, path, statuses):
     """Each line that an example prints is answered as the text around it says; what it leaves behind shows no key."""
     with start(path) as example:
         assert [call(line)[0] for line in example.calls] == statuses
-    assert example.keys
+    assert example.keys or path == "key_page/server.py"  # There they are made by hand.
     written = example.log + "".join(file.read_text("latin-1") for file in tmp_path.iterdir())
     assert [key for key in example.keys if key in written] == []
 
@@ -51,3 +54,26 @@ def test_the_custom_store_forgets_a_key(start, call, tmp_path):
         assert call(example.calls[0])[0] == 401
         file.unlink()
         assert call(example.calls[0])[0] == 503
+
+
+def test_a_key_is_made_on_the_page(start, call):
+    """Whoever signs in with the printed password makes a key, and the lines that it is shown with are answered."""
+    with start("key_page/server.py") as example:
+        (url,) = re.findall(r"Open (\S+)/keys in", example.printed)
+        (password,) = re.findall(r"as ada, with the password (\S+)", example.printed)
+        with httpx2.Client(base_url=url, headers={"origin": url}, follow_redirects=True) as browser:
+
+            def send(path, **fields):
+                """Fill in the form of a page, and leave what is hidden in it as it is."""
+                hidden = re.findall(r'type="hidden" name="(\w+)" value="([^"]+)"', browser.get(path).text)
+                return browser.post(path, data=dict(hidden) | fields)
+
+            assert send("/keys/sign-in", name="ada", password=password).url.path == "/keys/"
+            made = send("/keys/new", name="by hand", lifetime="none", access="all")
+        example.printed += made.text  # So that what the server writes is searched for it, too.
+        (key,) = example.keys
+        assert call(f"curl -H 'x-api-key: {key}' {url}/") == (
+            200,
+            '{"hello":"ada","key":"by hand","scopes":["*","authenticated"]}',
+        )
+    assert key not in example.log
