@@ -196,6 +196,7 @@ def test_the_reader_agrees_with_a_reference(body):
         [b"application/json; charset=utf-8"],
         [b'application/json;charset="UTF-8"'],
         [b"application/json;"],
+        [b"application/json ; ; \t;charset=utf-8 ; "],
     ],
 )
 async def test_json_by_any_spelling_of_its_name(types):
@@ -226,6 +227,13 @@ async def test_what_is_not_called_json_is_415(headers, method, name):
     problem = await refusal(a_request(b"{}", headers, method))
     assert (problem.status, problem.code) == (415, "unsupported_media_type")
     assert problem.headers == {name: "application/json"}
+
+
+@pytest.mark.parametrize("blanks", ["; ", " ;", ";", "; charset=utf-8 "])
+async def test_a_type_is_read_once(blanks):
+    """A type of whatever length is refused at once: a pattern that tries each blank twice would never end here."""
+    headers = [(b"content-type", f"application/json{blanks * 5_000}x".encode())]
+    assert (await refusal(a_request(b"{}", headers))).status == 415
 
 
 async def test_no_body_is_an_empty_object():

@@ -22,8 +22,11 @@ __all__ = ["MOST_DEPTH", "json_of", "read_json"]
 MOST_DEPTH = 16
 """Lists and objects within one another; what the API reads has three of them."""
 
-_JSON = re.compile(r'application/json([ \t]*;[ \t]*(charset="?utf-8"?)?)*', re.IGNORECASE | re.ASCII)
-"""JSON has no parameters (RFC 8259 §11). Clients add the one that says what is so anyway; no other is guessed at."""
+_JSON = re.compile(r'application/json[ \t]*(;[ \t]*(charset="?utf-8"?[ \t]*)?)*', re.IGNORECASE | re.ASCII)
+"""JSON has no parameters (RFC 8259 §11). Clients add the one that says what is so anyway; no other is guessed at.
+
+Each blank can be read in one way only: of two there would be 2ⁿ for n of them, all of which a wrong end has tried.
+"""
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
