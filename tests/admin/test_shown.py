@@ -12,6 +12,7 @@ from keyguard.admin._shown import (
     condition,
     exact,
     in_a_sentence,
+    key_path,
     length,
     listed,
     longer,
@@ -179,6 +180,12 @@ def test_a_key_is_called_by_its_name_or_its_hint():
     assert in_a_sentence("\u2069\n", "kg_3fJ2…") == "kg_3fJ2…"
     assert in_a_sentence("n" * 48, "") == f"“\u2068{'n' * 48}\u2069”"
     assert in_a_sentence("n" * 49, "") == f"“\u2068{'n' * 47}…\u2069”"
+
+
+def test_an_id_is_one_part_of_a_path():
+    """Whatever an id holds that was brought from elsewhere, its page's path has it as one part."""
+    assert key_path("3fJ2x0Qm7LpZ") == "/key/3fJ2x0Qm7LpZ"
+    assert key_path("../a?b#c") == "/key/..%2Fa%3Fb%23c"
 
 
 def test_scopes_have_their_meanings():
