@@ -30,7 +30,11 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the table, which signs everybody out, and put the index back."""
+    """Drop the table, which signs everybody out, and put the index back.
+
+    The events of signing in and out go, too: a release that does not know their kinds could not read the log.
+    """
+    op.execute("DELETE FROM keyguard_events WHERE kind IN ('owner.signed_in', 'owner.signed_out')")
     if op.get_context().opts["app_owner_id"] is None:
         op.drop_table("keyguard_sessions")
     op.create_index("ix_keyguard_keys_owner_id", "keyguard_keys", ["owner_id"])
