@@ -1,5 +1,6 @@
 """How the SQL store searches, and keeps sessions: by indexes, in one statement, whatever the app's own table holds."""
 
+import asyncio
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import UUID
@@ -180,6 +181,17 @@ async def test_the_apps_own_users_have_no_sessions_here(url):
         ):
             with pytest.raises(NotSupported, match="'users': whoever signs them in keeps sessions"):
                 await call
+
+
+async def test_where_nothing_has_expired_nothing_is_locked(url):
+    """To purge sessions of which none has expired waits for nobody who writes; where one has, it is deleted."""
+    async with filled(url) as store:
+        await store.add_session(SESSION)
+        async with store._database._in(store._database._writing):
+            async with asyncio.timeout(store._database.patience / 2):
+                assert await store.purge_sessions(SESSION.expires_at) == 0
+        assert await store.purge_sessions(SESSION.expires_at + timedelta(microseconds=1)) == 1
+        assert await store.find_session(SESSION.lookup) is None
 
 
 async def test_with_an_owner_their_sessions_go(url):

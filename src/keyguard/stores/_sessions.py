@@ -74,6 +74,11 @@ class Sessions:
         table, _ = self._there()
         return self._ending(self._owners.is_whose(table.c.owner_id, owner_id))
 
+    def expired(self, before: datetime) -> Select[Any]:
+        """Select one of the sessions that expired before that time, if there are any."""
+        table, _ = self._there()
+        return select(table.c.lookup).where(table.c.expires_at < before).limit(1)
+
     def purging(self, before: datetime) -> Change[int]:
         """Return what deletes the sessions that expired before that time, and counts them."""
         table, _ = self._there()
