@@ -182,6 +182,16 @@ async def test_the_addresses_of_one_customer_are_one(browse, people):
     assert answer.status_code == 429
 
 
+async def test_ipv4_addresses_that_come_as_ipv6_are_told_apart(browse, people):
+    """A server that listens to both writes them so; whoever guesses keeps nobody out who has another address."""
+    for number in range(20):
+        guesser = browse(address="::ffff:198.51.100.1")
+        await guesser.get("/sign-in")
+        assert (await attempt(guesser, name=f"name {number}")).status_code == 401
+    assert (await attempt(guesser, name="another name")).status_code == 429
+    assert (await browse(address="::ffff:198.51.100.2").sign_in("ada")).status_code == 303
+
+
 async def test_signing_in_often_is_no_guessing(browser, people):
     """A right password is not counted."""
     for _ in range(8):

@@ -119,5 +119,10 @@ class Entrance:
 
 
 def _who_calls(address: IPAddress | None) -> str:
-    """Return what an address is counted as: of IPv6 its /64, which is one customer's (RFC 6177)."""
-    return str(IPv6Network((address, 64), strict=False) if isinstance(address, IPv6Address) else address)
+    """Return what an address is counted as: of IPv6 its /64, which is one customer's (RFC 6177).
+
+    Where a socket takes both, an IPv4 address comes mapped into IPv6 (RFC 4291 §2.5.5.2): all of them in one /64.
+    """
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
+        return str(IPv6Network((address, 64), strict=False))
+    return str(address)
