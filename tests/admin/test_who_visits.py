@@ -186,6 +186,26 @@ async def test_no_key_may_do_more_than_who_makes_it(make_app, browse, store, peo
     assert (await browser.api("DELETE", f"/keys/{whole.id}", headers=every)).status_code == 200
 
 
+async def test_no_key_has_a_superusers_rights_whose_owner_visits_without_them(make_app, browse, store, people):
+    """A key's rights are those of the store's record: from whom the app knows as less, it can have some scopes only."""
+
+    def ordinary(scope):
+        return Principal(id="root-id", name="root", is_superuser=False)
+
+    browser = browse(make_app(identify=ordinary, scopes=["flows:read"]))
+    await browser.get("/new")
+    assert (await browser.api("GET", "/session")).json()["choices"]["may_grant_all"] is False
+    for body in ({}, {"scopes": None}):
+        assert (await browser.api("POST", "/keys", json=body)).status_code == 403
+    assert (await browser.api("POST", "/keys", json={"scopes": ["flows:read"]})).status_code == 201
+    whole = (await lifecycle.issue(store, people.root)).record
+    every = {"if-match": "*"}
+    assert (await browser.api("POST", f"/keys/{whole.id}/rotate", json={}, headers=every)).status_code == 403
+    await lifecycle.disable(store, whole.id)
+    answer = await browser.api("PATCH", f"/keys/{whole.id}", json={"disabled": False}, headers=every)
+    assert answer.status_code == 403
+
+
 # --- auto-login --------------------------------------------------------------------------------------------------
 
 AUTO = {

@@ -4,7 +4,7 @@ Everything is by the visitor's own id, or a superuser's right. No endpoint asks 
 another owner's nothing is to be learnt: it is `NotFound`, as one that does not exist.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -112,8 +112,12 @@ class Desk:
 
     @property
     def may_grant_all(self) -> bool:
-        """Tell whether the visitor may issue a key that has all rights of its owner."""
-        return "*" in self.visitor.scopes
+        """Tell whether the visitor may issue a key that has all rights of its owner.
+
+        Not one whom the app knows without a superuser's rights, where the store has them as a superuser: the key would.
+        """
+        is_less = self.visitor.owner.is_superuser and not self.visitor.is_superuser
+        return "*" in self.visitor.scopes and not is_less
 
     async def issue(
         self,
@@ -218,10 +222,10 @@ class Desk:
     def _may_see(self, record: KeyRecord) -> bool:
         return self.visitor.is_superuser or record.owner_id == self.visitor.owner.id
 
-    def _check_rights(self, scopes: Iterable[str]) -> None:
+    def _check_rights(self, scopes: Collection[str]) -> None:
         """Make sure that no key comes out of here that may do more than the visitor."""
         mine = Scopes(self.visitor.scopes)
-        if not all(scope in mine for scope in scopes):
+        if not all(scope in mine for scope in scopes) or ("*" in scopes and not self.may_grant_all):
             raise Problem(
                 HTTPStatus.FORBIDDEN, "insufficient_scope", "The key would have rights that you do not have yourself."
             )
