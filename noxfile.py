@@ -124,6 +124,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def screenshots(session: nox.Session) -> None:
+    """Photograph the key page for the manual, in the Chromium that is there; `-- folder --all` takes every state."""
+    session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *group("test"), *group("screenshots"))
+    session.run("python", "-m", "browser.screenshots", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session(default=False)
 def mutants(session: nox.Session) -> None:
     """Change the pure files in every small way and demand that a test notices each change."""
     session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *group("test"), *group("mutants"))

@@ -64,6 +64,16 @@ async def launched():
             await browser.close()
 
 
+@asynccontextmanager
+async def somebody(browser, url, **options):
+    """Open a browser of somebody's own, who may use the clipboard; give its context."""
+    settings = {"viewport": WIDE, "locale": "en-GB", "timezone_id": "UTC", "base_url": url} | options
+    async with await browser.new_context(**settings) as context:
+        context.set_default_timeout(PATIENCE)
+        await context.grant_permissions(["clipboard-read", "clipboard-write"], origin=url)
+        yield context
+
+
 class Trouble:
     """What a browser complains of, and what it asks other hosts for: nothing of it may ever happen on a key page."""
 

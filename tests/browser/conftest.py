@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 from browser import axe
-from browser.chromium import PATIENCE, WIDE, Missing, Trouble, is_required, launched, program
+from browser.chromium import PATIENCE, Missing, Trouble, is_required, launched, program, somebody
 from browser.keypage import KeyPage
 from browser.samples import PASSWORD, fill
 from leaks import WATCH
@@ -131,10 +131,7 @@ async def browse(chromium, url):
         troubles = []
 
         async def open_one(base=url, **options):
-            settings = {"viewport": WIDE, "locale": "en-GB", "timezone_id": "UTC", "base_url": base} | options
-            context = await stack.enter_async_context(await chromium.new_context(**settings))
-            context.set_default_timeout(PATIENCE)
-            await context.grant_permissions(["clipboard-read", "clipboard-write"], origin=base)
+            context = await stack.enter_async_context(somebody(chromium, base, **options))
             troubles.append(trouble := Trouble(base))
             await trouble.watch(context)
             return await context.new_page()
@@ -164,7 +161,7 @@ async def signed_in(samples, chromium, url):
 
     async def cookies_of(who):
         if who not in known:
-            async with await chromium.new_context(base_url=url) as context:
+            async with somebody(chromium, url) as context:
                 await KeyPage(await context.new_page()).sign_in(getattr(samples, who).name, PASSWORD)
                 known[who] = await context.storage_state()
         return known[who]

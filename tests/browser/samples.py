@@ -21,7 +21,7 @@ class Samples:
     maker: Owner
     root: Owner
     keys: dict[str, KeyRecord]
-    """Ada's, by what each of them is an example of."""
+    """By what each of them is an example of; Ada's, where it is not said."""
 
 
 class Counted:
@@ -48,35 +48,35 @@ async def fill(store, now, *, suffix=""):
             store, name + suffix, password=PASSWORD, clock=ago(span), entropy=entropy, **more
         )
 
-    ada = await person("ada", 400 * _DAY)
-    newcomer = await person("noor", 5 * _HOUR)
-    maker = await person("mia", 70 * _DAY)
     root = await person("root", 500 * _DAY, is_superuser=True)
+    ada = await person("ada", 400 * _DAY)
     bob = await person("bob", 90 * _DAY)
+    maker = await person("mia", 70 * _DAY)
+    newcomer = await person("noor", 5 * _HOUR)
 
-    async def key(owner, name, span, **more):
+    keys = {}
+
+    async def key(which, name, span, owner=ada, **more):
         issued = await lifecycle.issue(store, owner, name=name, actor=owner, clock=ago(span), entropy=entropy, **more)
-        return issued.record
+        keys[which] = issued.record
 
-    keys = {
-        "active": await key(ada, "CI pipeline", 40 * _DAY, scopes=["flows:read", "flows:run"]),
-        "expiring soon": await key(ada, "Nightly report", 87 * _DAY, expires_at=now + 3 * _DAY),
-        "restricted": await key(
-            ada, "Office", 12 * _DAY, networks=["192.0.2.0/24", "2001:db8::/48"], expires_at=now + 78 * _DAY
-        ),
-        "disabled": await key(ada, "Old laptop", 200 * _DAY),
-        "grace": await key(ada, "Website", 120 * _DAY, expires_at=now + 60 * _DAY),
-        "expired": await key(ada, "Trial", 35 * _DAY, expires_at=now - 5 * _DAY),
-        "revoked": await key(ada, "Leaked in a log", 60 * _DAY),
-        "not yet valid": await key(ada, "For the launch", 2 * _DAY, not_before=now + 9 * _DAY),
-        "unnamed": await key(ada, "", 6 * _HOUR),
-    }
-    await lifecycle.disable(store, keys["disabled"].id, actor=ada, clock=ago(30 * _DAY))
+    # In the order in which it happened, which is the one that the audit log keeps.
+    await key("disabled", "Old laptop", 200 * _DAY)
+    await key("grace", "Website", 120 * _DAY, expires_at=now + 60 * _DAY)
+    await key("expiring soon", "Nightly report", 87 * _DAY, expires_at=now + 3 * _DAY)
+    await key("revoked", "Leaked in a log", 60 * _DAY)
     await lifecycle.revoke(store, keys["revoked"].id, reason="leaked", actor=ada, clock=ago(59 * _DAY))
-    await lifecycle.rotate(store, keys["grace"].id, grace=24 * _HOUR, actor=ada, clock=ago(20 * _HOUR), entropy=entropy)
+    await key("active", "CI pipeline", 40 * _DAY, scopes=["flows:read", "flows:run"])
+    await key("expired", "Trial", 35 * _DAY, expires_at=now - 5 * _DAY)
+    await lifecycle.disable(store, keys["disabled"].id, actor=ada, clock=ago(30 * _DAY))
+    await key("bob's", "Importer", 30 * _DAY, bob, expires_at=now + 60 * _DAY)
+    networks = ["192.0.2.0/24", "2001:db8::/48"]
+    await key("restricted", "Office", 12 * _DAY, networks=networks, expires_at=now + 78 * _DAY)
     await lifecycle.rename(store, keys["active"].id, "CI pipeline, main branch", actor=ada, clock=ago(10 * _DAY))
-    await key(bob, "Importer", 30 * _DAY, expires_at=now + 60 * _DAY)
-    await key(bob, "Telephone", 3 * _DAY)
+    await key("bob's other", "Telephone", 3 * _DAY, bob)
+    await key("not yet valid", "For the launch", 2 * _DAY, not_before=now + 9 * _DAY)
+    await lifecycle.rotate(store, keys["grace"].id, grace=_DAY, actor=ada, clock=ago(20 * _HOUR), entropy=entropy)
+    await key("unnamed", "", 6 * _HOUR)
     used = {
         "active": Usage(total=18_204, last_used_at=now - timedelta(minutes=4), last_used_address="203.0.113.7"),
         "expiring soon": Usage(total=86, last_used_at=now - 9 * _HOUR, last_used_address="203.0.113.20"),

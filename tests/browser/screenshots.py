@@ -9,9 +9,10 @@ import asyncio
 import io
 import tempfile
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
-from browser.chromium import PHONE, WIDE, launched
+from browser.chromium import PHONE, WIDE, launched, somebody
 from browser.keypage import KeyPage
 from browser.samples import PASSWORD, Counted, fill
 from browser.states import STATES, go
@@ -25,17 +26,19 @@ FOLDER = Path(__file__).parents[2] / "docs" / "_static" / "key-page"
 
 PICTURES = {
     "list": "list",
+    "everybody": "list, of everybody",
     "new": "new",
     "made": "made",
     "key": "key, in its grace",
-    "rotate": "rotate",
     "delete": "delete",
-    "everybody": "list, of everybody",
 }
-"""What the manual shows, by the names of the files."""
+"""What the manual shows, by the names of the files; the lists come before what adds a key to them."""
 
 NOW = datetime(2026, 3, 2, 10, 24, tzinfo=UTC)
-SIZES = {"1280": WIDE, "390": PHONE}
+SIZES = {"1280": WIDE | {"height": 480}, "390": PHONE | {"height": 480}}
+"""Windows that are lower than most pages: each picture is as high as its page."""
+MOST_HEIGHT = 1240
+"""What is below that adds nothing but bytes to the manual."""
 SCHEMES = ("light", "dark")
 
 _PUT = """(changes) => {
@@ -60,26 +63,37 @@ async def take(folder, pictures):
         with running("httptools", "browser.app:app", temporary, environment=environment) as server:
             server.wait_until_it_answers()
             async with launched() as browser:
+                url = f"http://127.0.0.1:{server.port}"
+                cookies = {
+                    who: await _cookies(browser, url, samples, who) for who in {who for who, _ in STATES.values()}
+                }
                 for name, state in pictures.items():
-                    async with await browser.new_context(base_url=f"http://127.0.0.1:{server.port}") as context:
-                        await _take(await context.new_page(), samples, state, folder, name)
+                    who, _ = STATES[state]
+                    async with somebody(browser, url, storage_state=cookies[who]) as context:
+                        page = await context.new_page()
+                        page.on("dialog", lambda dialog: dialog.accept())
+                        await go(state, KeyPage(page), samples)
+                        await _put_sample_key(page)
+                        await _take(page, folder, name)
 
 
-async def _take(page, samples, state, folder, name):
-    page.on("dialog", lambda dialog: dialog.accept())
-    keys = KeyPage(page)
-    who, _ = STATES[state]
-    if who != "nobody":
-        await keys.sign_in(getattr(samples, who).name, PASSWORD)
+async def _cookies(browser, url, samples, who):
+    """Sign somebody in once, so that what they did is not mostly that."""
+    if who == "nobody":
+        return None
+    async with somebody(browser, url) as context:
+        page = await context.new_page()
+        await KeyPage(page).sign_in(getattr(samples, who).name, PASSWORD)
         await page.wait_for_url("**/keys/")
-    await go(state, keys, samples)
-    await _put_sample_key(page)
-    for size, viewport in SIZES.items():
-        for scheme in SCHEMES:
-            await page.set_viewport_size(viewport)
-            await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            taken = await page.screenshot(full_page=True, animations="disabled")
-            _save(taken, folder / f"{name}-{size}-{scheme}.png")
+        return await context.storage_state()
+
+
+async def _take(page, folder, name):
+    for (size, viewport), scheme in product(SIZES.items(), SCHEMES):
+        await page.set_viewport_size(viewport)
+        await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        taken = await page.screenshot(full_page=True, animations="disabled")
+        _save(taken, folder / f"{name}-{size}-{scheme}.png")
 
 
 async def _put_sample_key(page):
@@ -88,13 +102,16 @@ async def _put_sample_key(page):
     if await secret.count():
         made = (await secret.text_content()).strip()
         sample = from_entropy("kg", Counted("screenshots")(ENTROPY_BYTES)).reveal()
-        hint = made.rpartition("_")[0], sample.rpartition("_")[0]
-        await page.evaluate(_PUT, [[made, sample], hint])
+        ids = made.rpartition("_")[0], sample.rpartition("_")[0]
+        hints = [f"{text[: len('kg_') + 4]}…" for text in ids]
+        await page.evaluate(_PUT, [[made, sample], ids, hints])
 
 
 def _save(png, path):
     """Write a picture with 256 colours, which is what text and plain areas need."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
+    if path.parent == FOLDER:
+        picture = picture.crop((0, 0, picture.width, min(picture.height, MOST_HEIGHT)))
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
 

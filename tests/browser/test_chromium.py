@@ -7,16 +7,18 @@ from browser.chromium import Trouble
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 BAD = """<!doctype html><html><head><meta http-equiv="Content-Security-Policy" content="default-src 'none'"></head>
-<body><p style="color: red">red</p><script>late()</script><input></body></html>"""
+<body><p style="color: red">red</p><font color="#cccccc">pale</font><script>late()</script><input></body></html>"""
 
 
 async def test_axe_finds_what_is_wrong(chromium, axe_core):
-    """A page without a title, a language and a label is told about."""
+    """A page with pale words, and without a title, a language and a label is told about."""
     async with await chromium.new_context() as context:
         page = await context.new_page()
         await page.set_content(BAD)
         found = " ".join(await violations(page, axe_core))
-    assert all(rule in found for rule in ("document-title", "html-has-lang", "label "))
+        colours = await violations(page, axe_core, only_colours=True)
+    assert all(rule in found for rule in ("color-contrast", "document-title", "html-has-lang", "label "))
+    assert [line.partition(" ")[0] for line in colours] == ["color-contrast"]
 
 
 async def test_a_browser_tells_what_goes_wrong_in_it(chromium):

@@ -26,7 +26,8 @@ async def test_a_page_is_for_everybody(state, browse, samples, signed_in, axe_co
     for size, scheme in LOOKS:
         await page.set_viewport_size(size)
         await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        assert await violations(page, axe_core) == [], (size, scheme)
+        # Dark is the same page in other colours.
+        assert await violations(page, axe_core, only_colours=scheme == "dark") == [], (size, scheme)
         assert await page.evaluate("document.documentElement.scrollWidth") <= size["width"], await page.evaluate(
             SIDEWAYS
         )
