@@ -62,12 +62,12 @@ NOT_RUN = {
 
 NEEDS_ITS_OWN_PROCESS = {"django-quart-litestar.md": "Django is configured once in a process"}
 
-_BLOCK = re.compile(r"^```(\S+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^(?P<fence>`{3,})(?P<info>[^\s`]+)[^\n]*\n(?P<text>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page):
     """The fenced blocks of a page, in order: info string and text."""
-    return _BLOCK.findall(page.read_text("utf-8"))
+    return [found.group("info", "text") for found in _BLOCK.finditer(page.read_text("utf-8"))]
 
 
 def snippets(page):
