@@ -132,11 +132,12 @@ class Passwords(Argon2Hasher):
         Once a verifier of bcrypt was met a hash of either scheme is computed each time, that of bcrypt at the highest
         cost so far. Until then it is Argon2id alone: most stores have no other, and bcrypt takes ten times as long.
         """
-        matches = self.verify(verifier or self._nobodys, secret)
+        nobodys = self._nobodys  # Made at the first attempt of all, whoever is asked for.
+        matches = self.verify(verifier or nobodys, secret)
         cost = int(verifier[_BCRYPT_COST]) if verifier is not None and is_bcrypt(verifier) else 0
         highest = self._bcrypt_cost = max(self._bcrypt_cost, cost)
         if cost:
-            self.verify(self._nobodys, secret)
+            self.verify(nobodys, secret)
         # Each step doubles the time: one at 10 takes, with others at 10 and 11, as long as one at 12.
         for missing in range(cost, highest) if cost else filter(None, [highest]):
             self.verify(f"$2b${missing:02}${'.' * 53}", secret)

@@ -89,6 +89,11 @@ class Counting(Passwords):
     def __init__(self):
         super().__init__()
         self.computed = []
+        self.made = 0
+
+    def hash(self, secret):
+        self.made += 1
+        return super().hash(secret)
 
     def verify(self, verifier, secret):
         self.computed.append(verifier[: len(ARGON2)] if verifier.startswith("$argon2") else verifier[:7])
@@ -115,6 +120,18 @@ async def test_who_is_unknown_costs_as_much(monkeypatch):
     await lifecycle.add_owner(store, "bob", password="right")
     attempts = [("nobody", "x"), ("ada", "x"), ("bob", "x"), ("bob", "right")]
     assert [each async for each in computed_for(store, monkeypatch, attempts)] == [{ARGON2: 1}] * 4
+
+
+@pytest.mark.parametrize("name", ["nobody", "bob"])
+async def test_who_comes_first_costs_as_much(monkeypatch, name):
+    """What is verified in place of a missing password is made at the first attempt, whoever is asked for."""
+    store = MemoryStore()
+    await lifecycle.add_owner(store, "bob", password="right")
+    passwords = Counting()
+    monkeypatch.setattr(_passwords, "_PASSWORDS", passwords)
+    for made in (1, 1):
+        await lifecycle.verify_password(store, name, "x")
+        assert passwords.made == made
 
 
 async def test_who_was_brought_from_elsewhere_costs_as_much(monkeypatch):
