@@ -6,6 +6,7 @@ import sys
 from base64 import b64encode
 from contextlib import asynccontextmanager
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 
@@ -169,10 +170,46 @@ async def test_two_pages_in_one_app_do_not_meet(people_of, browse, clock):
     ("arguments", "scheme", "is_secure"),
     [({}, "http", False), ({}, "https", True), ({"secure_cookies": True}, "http", True)],
 )
-async def test_cookies_are_for_https_where_that_is_used(store, arguments, scheme, is_secure):
-    """By the request's scheme, or as the app says it."""
-    answer = await send_scope(KeyAdmin(store, **arguments), http_scope("/sign-in", scheme=scheme))
-    assert ("Secure" in answer.header("set-cookie")[0]) is is_secure
+@pytest.mark.parametrize(("root", "prefix"), [("", "__Host-"), ("/keys", "__Secure-")])
+async def test_cookies_are_for_https_where_that_is_used(store, arguments, scheme, is_secure, root, prefix):
+    """By the request's scheme, or as the app says it; then their names keep others from planting some."""
+    scope = http_scope(f"{root}/sign-in", scheme=scheme, root_path=root)
+    (cookie,) = (await send_scope(KeyAdmin(store, **arguments), scope)).header("set-cookie")
+    assert ("Secure" in cookie) is is_secure
+    assert cookie.startswith(f"{prefix}keyguard_browser_" if is_secure else "keyguard_browser_")
+
+
+async def test_over_https_people_sign_in_and_out(people_of, browse, clock):
+    """The cookies that were set are the ones that are looked for, and those that are forgotten."""
+    store = MemoryStore()
+    await people_of(store)
+    browser = browse(KeyAdmin(store, clock=clock), mount="", origin="https://keys.test")
+    assert (await browser.sign_in("ada")).status_code == 303
+    assert ">ada<" in (await browser.get("/")).text
+    await browser.post("/sign-out")
+    assert browser.cookie("__Host-keyguard_session") is None
+    assert (await browser.get("/")).headers["location"] == "/sign-in"
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("fields", [1, 2])
+async def test_a_cookie_that_was_planted_beside_ours_is_nobodys(store, people_of, clock, first, fields):
+    """Whichever of two sessions comes first, and in however many fields: nobody is made to act as somebody else."""
+    people = await people_of(store)
+    page = KeyAdmin(store, clock=clock)
+    name = f"keyguard_session_{sha256(b'').hexdigest()[:8]}"
+    ada, bob = [
+        f"{name}={(await lifecycle.start_session(store, owner, clock=clock)).token}"
+        for owner in (people.ada, people.bob)
+    ]
+    both = [ada, bob] if first else [bob, ada]
+
+    async def status(*cookies):
+        headers = [("host", "keys.test"), *(("cookie", cookie) for cookie in cookies)]
+        return (await send_scope(page, http_scope("/", headers=headers))).status
+
+    assert await status(ada) == await status(f"a=b; {bob}") == 200
+    assert await status(*(both if fields == 2 else ["; ".join(both)])) == 303
 
 
 # --- the store, and the lifespan ---------------------------------------------------------------------------------

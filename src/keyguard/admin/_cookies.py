@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections import Counter
 from datetime import timedelta
 from hashlib import sha256
 from urllib.parse import quote
@@ -31,13 +32,14 @@ class Cookies:
     """What a browser has brought, and what it is to keep.
 
     Each name ends in a digest of where the page is mounted: of two pages in one app, the one below the other is sent
-    the cookies of both.
+    the cookies of both. One that is for HTTPS begins with what has browsers take it from nobody else (RFC 6265bis
+    §4.1.3); with ``__Host-`` not from a neighbour's host either, but that has to be for all paths of ours.
     """
 
     def __init__(self, request: Request, *, secure: bool | None) -> None:
         self._root = path_of(request.scope.get("root_path") or "")
         self._suffix = sha256(self._root.encode()).hexdigest()[:8]
-        self._brought = request.cookies
+        self._brought = _brought_once(request)
         self._secure = request.scope.get("scheme") == "https" if secure is None else secure
         self._set: dict[str, tuple[str, timedelta | None]] = {}
 
@@ -88,4 +90,15 @@ class Cookies:
 
     def name_of(self, name: str) -> str:
         """Return what a cookie of ours is called."""
-        return f"keyguard_{name}_{self._suffix}"
+        prefix = "" if not self._secure else "__Secure-" if self._root else "__Host-"
+        return f"{prefix}keyguard_{name}_{self._suffix}"
+
+
+def _brought_once(request: Request) -> dict[str, str]:
+    """Return the cookies of a request whose name does not stand there twice.
+
+    A host of the same domain can plant one beside ours, and which of the two comes first is for it to choose.
+    """
+    pairs = ";".join(request.headers.getlist("cookie")).split(";")
+    times = Counter(pair.partition("=")[0].strip() for pair in pairs)
+    return {name: value for name, value in request.cookies.items() if times[name] == 1}
