@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -103,6 +104,19 @@ async def test_those_who_end_the_same_sessions_count_each_once(store):
     assert sum(await asyncio.gather(*ending, *purging)) == 50
     for other in others:
         await other.close()
+
+
+async def test_who_purges_does_not_wait_for_another_who_does(store):
+    """While expired sessions are being deleted, whoever else would delete them goes on, and leaves them to it."""
+    later = SESSION.expires_at + timedelta(seconds=1)
+    other = replace(SESSION, lookup="sha256$2")
+    for session in (SESSION, other):
+        await store.add_session(session)
+    async with transaction(store) as connection:
+        assert await connection.run_sync(store._sessions.purging(later)) == 2
+        await store.add_session(replace(SESSION, lookup="sha256$3"))
+        assert await store.purge_sessions(later) == 1
+    assert [await store.find_session(session.lookup) for session in (SESSION, other)] == [None, None]
 
 
 async def test_of_two_who_read_the_same_one_changes_it(store, until_waiting):

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from sqlalchemy import Integer, Uuid, event
 from keyguard.errors import Changed, NotSupported
 from keyguard.model import KeyOrder, KeyQuery, KeyState, Owner, Session
 from keyguard.ports import SessionStore
+from keyguard.stores import _sessions
 from keyguard.stores.memory import MemoryStore
 from keyguard.stores.sql import SQLStore, UserTable
 from keyguard.stores.static import StaticStore
@@ -192,6 +194,21 @@ async def test_where_nothing_has_expired_nothing_is_locked(url):
                 assert await store.purge_sessions(SESSION.expires_at) == 0
         assert await store.purge_sessions(SESSION.expires_at + timedelta(microseconds=1)) == 1
         assert await store.find_session(SESSION.lookup) is None
+
+
+async def test_many_sessions_are_purged_in_parts(url, monkeypatch):
+    """However many have expired, they are deleted in transactions of a bounded length, and all are counted."""
+    monkeypatch.setattr(_sessions, "_PURGED_AT_ONCE", 3)
+    done = []
+    async with filled(url) as store:
+        for number in range(7):
+            await store.add_session(replace(SESSION, lookup=f"sha256${number}"))
+        engine = store._database.engine.sync_engine
+        event.listen(engine, "before_cursor_execute", lambda *arguments: done.append(arguments[2].split(" ")[0]))
+        event.listen(engine, "commit", lambda connection: done.append("COMMIT"))
+        assert await store.purge_sessions(SESSION.expires_at + timedelta(days=1)) == 7
+        assert await store.end_sessions(ADA.id) == 0
+    assert [step for step in done if step in {"DELETE", "COMMIT"}][:6] == ["DELETE", "COMMIT"] * 3
 
 
 async def test_with_an_owner_their_sessions_go(url):

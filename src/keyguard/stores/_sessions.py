@@ -14,6 +14,9 @@ from keyguard.stores._text import check_storable, is_storable
 
 __all__ = ["Sessions", "session_in"]
 
+_PURGED_AT_ONCE = 5_000
+"""A fraction of a second's work."""
+
 
 class Sessions:
     """The sessions of one store. Each method raises `NotSupported` where owners live in the app's own table."""
@@ -66,13 +69,19 @@ class Sessions:
 
     def ending(self, lookup: str) -> Change[bool]:
         """Return what ends a session, and tells whether there was one."""
-        end = self._ending(self._is(lookup))
+        table, _ = self._there()
+        end = self._ending(select(table.c.lookup).where(self._is(lookup)).with_for_update())
         return lambda connection: end(connection) == 1
 
     def ending_all(self, owner_id: str) -> Change[int]:
-        """Return what ends all sessions of an owner, and counts them."""
+        """Return what ends all sessions of an owner, and counts them.
+
+        They are locked in the order of their lookups, as whoever else ends them locks them: none waits for one that
+        waits for it.
+        """
         table, _ = self._there()
-        return self._ending(self._owners.is_whose(table.c.owner_id, owner_id))
+        is_theirs = self._owners.is_whose(table.c.owner_id, owner_id)
+        return self._ending(select(table.c.lookup).where(is_theirs).order_by(table.c.lookup).with_for_update())
 
     def expired(self, before: datetime) -> Select[Any]:
         """Select one of the sessions that expired before that time, if there are any."""
@@ -80,24 +89,24 @@ class Sessions:
         return select(table.c.lookup).where(table.c.expires_at < before).limit(1)
 
     def purging(self, before: datetime) -> Change[int]:
-        """Return what deletes the sessions that expired before that time, and counts them."""
-        table, _ = self._there()
-        return self._ending(table.c.expires_at < before)
+        """Return what deletes some of the sessions that expired before that time, and counts them: 0 if none is left.
 
-    def _ending(self, condition: ColumnElement[bool]) -> Change[int]:
-        """Return what deletes sessions, and counts them.
-
-        They are locked in the order of their lookups, as whoever ends some of the same locks them: none waits for one
-        that waits for it.
+        Some, so that no transaction takes long, however many there are after a night. It leaves to others what they are
+        deleting at the moment: whoever signs in need not wait for them.
         """
         table, _ = self._there()
-        lookup = table.c.lookup
-        chosen = select(lookup).where(condition).order_by(lookup).with_for_update()
+        expires_at = table.c.expires_at
+        some = select(table.c.lookup).where(expires_at < before).order_by(expires_at).limit(_PURGED_AT_ONCE)
+        return self._ending(some.with_for_update(skip_locked=True))
+
+    def _ending(self, chosen: Select[Any]) -> Change[int]:
+        """Return what deletes the sessions whose lookups are selected, and locked by that, and counts them."""
+        table, _ = self._there()
 
         def end(connection: Connection) -> int:
             gone = [row.lookup for row in connection.execute(chosen)]
             for batch in batches(gone):
-                connection.execute(delete(table).where(lookup.in_(batch)))
+                connection.execute(delete(table).where(table.c.lookup.in_(batch)))
             return len(gone)
 
         return end
