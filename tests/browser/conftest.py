@@ -10,6 +10,7 @@ from browser import axe
 from browser.chromium import PATIENCE, Missing, Trouble, is_required, launched, program, somebody
 from browser.keypage import KeyPage
 from browser.samples import PASSWORD, fill
+from browser.workers import callers
 from leaks import WATCH
 from playwright.async_api import expect
 from servers.harness import running
@@ -98,6 +99,13 @@ def server(served):
 def url(server):
     """Where the app is."""
     return f"http://127.0.0.1:{server.port}"
+
+
+@pytest.fixture
+def workers(server):
+    """Programs that call the app, over a connection to each of its two processes."""
+    with callers(server) as made:
+        yield made
 
 
 @for_all

@@ -11,24 +11,10 @@ import pytest
 import pytest_asyncio
 from browser.keypage import KeyPage, called
 from browser.proxy import below
-from browser.workers import callers
 from playwright.async_api import expect
 from servers.wire import ask
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest.fixture
-def workers(server):
-    """Calls from a program, over a connection to each of the two workers."""
-    with callers(server) as made:
-        yield made
-
-
-def both(statuses):
-    """Return what two workers answered, which are two."""
-    assert len(statuses) == 2
-    return list(statuses.values())
 
 
 async def test_a_key_is_made_copied_used_rotated_and_deleted(browse, people, workers, url):
@@ -40,7 +26,7 @@ async def test_a_key_is_made_copied_used_rotated_and_deleted(browse, people, wor
 
     # Create, copy, call.
     old = await keys.create_and_copy("laptop")
-    assert both(workers.call(old)) == [200, 200]
+    assert workers.call(old) == [200, 200]
 
     # Rotate with a grace: both keys work.
     await keys.link("Rotate…").click()
@@ -49,8 +35,8 @@ async def test_a_key_is_made_copied_used_rotated_and_deleted(browse, people, wor
     await expect(keys.heading("Copy your key")).to_be_visible()
     new = await keys.copy()
     assert new != old
-    assert both(workers.call(old)) == [200, 200]
-    assert both(workers.call(new)) == [200, 200]
+    assert workers.call(old) == [200, 200]
+    assert workers.call(new) == [200, 200]
 
     # End the grace: the old one is refused.
     await keys.open()
@@ -58,8 +44,8 @@ async def test_a_key_is_made_copied_used_rotated_and_deleted(browse, people, wor
     await expect(page.get_by_text("grace until")).to_be_visible()
     await keys.button("End grace now").click()
     await keys.told("grace")
-    assert both(workers.call(old)) == [401, 401]
-    assert both(workers.call(new)) == [200, 200]
+    assert workers.call(old) == [401, 401]
+    assert workers.call(new) == [200, 200]
 
     # Delete several, after a confirmation that names them.
     others = {name: await keys.create_and_copy(name) for name in ("backup", "telephone", "server")}
@@ -70,13 +56,13 @@ async def test_a_key_is_made_copied_used_rotated_and_deleted(browse, people, wor
     await expect(named.filter(has_text=called("backup"))).to_be_visible()
     await expect(named.filter(has_text=called("telephone"))).to_be_visible()
     await expect(named.filter(has_text=called("server"))).to_have_count(0)
-    assert both(workers.call(others["backup"])) == [200, 200]
-    assert both(workers.call(others["telephone"])) == [200, 200]
+    assert workers.call(others["backup"]) == [200, 200]
+    assert workers.call(others["telephone"]) == [200, 200]
     await keys.button("Delete 2 keys").click()
     await keys.told(called("backup"))
-    assert both(workers.call(others["backup"])) == [401, 401]
-    assert both(workers.call(others["telephone"])) == [401, 401]
-    assert both(workers.call(others["server"])) == [200, 200]
+    assert workers.call(others["backup"]) == [401, 401]
+    assert workers.call(others["telephone"]) == [401, 401]
+    assert workers.call(others["server"]) == [200, 200]
     await expect(keys.row("backup")).to_have_count(0)
     await expect(keys.row("server")).to_be_visible()
 
@@ -108,10 +94,10 @@ async def test_disabling_and_renaming_take_effect_at_once(browse, people, worker
     key = await keys.create_and_copy("toaster")
     await keys.button("Disable").click()
     await keys.told("disabled")
-    assert both(workers.call(key)) == [401, 401]
+    assert workers.call(key) == [401, 401]
     await keys.button("Enable").click()
     await keys.told("enabled")
-    assert both(workers.call(key)) == [200, 200]
+    assert workers.call(key) == [200, 200]
     await page.get_by_label("Rename").fill("kettle")
     await keys.button("Save name").click()
     await expect(keys.heading(called("kettle"))).to_be_visible()

@@ -15,8 +15,15 @@ class Callers:
         self._wires = wires
 
     def call(self, key):
-        """Call the app with a key over each connection; return the statuses by the worker's process id."""
-        return {pid: _ask(wire, "/work", f"X-API-Key: {key}").status for pid, wire in self._wires.items()}
+        """Call the app with a key; return the status that each worker answers with, whose answer says who it is."""
+        replies = {pid: _ask(wire, "/work", f"X-API-Key: {key}") for pid, wire in self._wires.items()}
+        assert all(json.loads(reply.body)["pid"] == pid for pid, reply in replies.items() if reply.status == 200)
+        return [reply.status for reply in replies.values()]
+
+    def visit(self, cookies):
+        """Open the key page with a browser's cookies; return the status that each worker answers with."""
+        sent = "; ".join(f"{cookie['name']}={cookie['value']}" for cookie in cookies)
+        return [_ask(wire, "/keys/", f"Cookie: {sent}").status for wire in self._wires.values()]
 
 
 def _ask(wire, target, *fields):
