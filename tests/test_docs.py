@@ -18,6 +18,7 @@ import tomllib
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 from urllib.parse import urlsplit
 
 import pytest
@@ -28,6 +29,7 @@ from starlette.applications import Starlette
 import keyguard
 from keyguard import Argon2Hasher, KeyFormat, KeyGuard, Keyring, PathRule, Policy, Reason, Rule
 from keyguard.clock import utc_now
+from keyguard.journal import TurnedAway
 from keyguard.keys import scanner_pattern
 from keyguard.migrations import SCRIPT_LOCATION
 from keyguard.model import Allowed, Anonymous, Event, Requirement
@@ -447,7 +449,10 @@ def test_every_rule_and_field_is_in_the_logging_reference():
         *Rule.__members__
     ]
     journal = (ROOT / "src" / "keyguard" / "journal.py").read_text("utf-8")
-    assert re.findall(r"^\| `(keyguard_\w+)`", text, re.MULTILINE) == re.findall(r'"(keyguard_\w+)":', journal)
+    written = re.findall(r'"(keyguard_\w+)":', journal)  # Some in records of several kinds.
+    assert re.findall(r"^\| `(keyguard_\w+)`", text, re.MULTILINE) == list(dict.fromkeys(written))
+    kinds = re.search(r"^\| `keyguard_event` \|.*$", text, re.MULTILINE)[0]
+    assert all(f"`{kind}`" in kinds for kind in get_args(TurnedAway))
     observer = text[text.index("| field of `Event`") : text.index("## Rules by name")]
     assert re.findall(r"^\| `(\w+)`", observer, re.MULTILINE) == [field.name for field in fields(Event)]
 

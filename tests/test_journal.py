@@ -145,6 +145,44 @@ def test_facts_that_are_not_known(caplog):
     }
 
 
+def turned_away(journal, kind="sign_in_failed", *, asked="POST /keys/sign-in", owner_id=None, address=None):
+    journal.turned_away(kind, "name or password is not right", asked, owner_id=owner_id, address=address)
+
+
+def test_whom_the_key_page_turns_away_is_one_line(lines, caplog):
+    """It says what was asked for, whose account it was about and from where, and carries the same as fields."""
+    turned_away(Journal(), owner_id="owner-1", address=IPv4Address("192.0.2.1"))
+    turned_away(Journal())
+    line = "the key page: name or password is not right ('POST /keys/sign-in'"
+    assert lines() == [f"{line}, owner 'owner-1', from 192.0.2.1)", f"{line})"]
+    known, unknown = map(fields_of, caplog.records)
+    assert known == {
+        "keyguard_event": "sign_in_failed",
+        "keyguard_owner_id": "owner-1",
+        "keyguard_address": "192.0.2.1",
+    }
+    assert unknown == {"keyguard_event": "sign_in_failed", "keyguard_owner_id": None, "keyguard_address": None}
+
+
+def test_no_flood_of_one_kind_drowns_another(lines):
+    """Who is turned away for one reason uses up no line of those who are for another, nor of what is out of order."""
+    journal = Journal(burst=2, clock=Seconds())
+    for _ in range(5):
+        turned_away(journal, "sign_in_throttled")
+    turned_away(journal, "sign_in_failed")
+    turned_away(journal, "forbidden")
+    journal.trouble("the store is not available", StoreUnavailable("x"))
+    assert len(lines()) == 5
+
+
+def test_no_path_and_no_owner_begins_a_line(lines):
+    """What a caller or another program has put into them is written as escapes, and no key is in it."""
+    turned_away(Journal(), asked=f"POST /x\r\n/{SECRET}", owner_id="\u2028\n")
+    (line,) = lines()
+    assert line.isprintable()
+    assert SECRET not in line
+
+
 def test_what_was_let_pass_is_told_apart(caplog):
     """A bad key that SKIP_AUTH lets pass is an event of its own kind."""
     Journal().record(event(Allowed(rule=Rule.SKIP_AUTH, principal=ADA, noted=Reason.UNKNOWN)))

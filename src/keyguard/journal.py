@@ -1,4 +1,4 @@
-"""What is written to the `keyguard` logger about requests: ids and reasons, never keys."""
+"""What is written to the `keyguard` logger about requests: ids and reasons, never keys or passwords."""
 
 import logging
 import re
@@ -7,10 +7,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
+from typing import Literal, get_args
 
-from keyguard.model import Allowed, Decision, Event, KeyRecord, Reason, Refused
+from keyguard.model import Allowed, Decision, Event, IPAddress, KeyRecord, Reason, Refused
 
-__all__ = ["Journal", "loggable_path", "logger"]
+__all__ = ["Journal", "TurnedAway", "loggable_path", "logger"]
+
+TurnedAway = Literal["sign_in_failed", "sign_in_throttled", "forbidden"]
+"""What the key page writes about: wrong names and passwords, too many of them, and what somebody may not do."""
 
 logger: logging.Logger = logging.getLogger("keyguard")
 
@@ -52,6 +56,9 @@ class Journal:
         self._lines = _Allowance(burst, clock)
         self._alarms = _Allowance(burst, clock)
         self._turns = _Turns(clock)
+        self._turned_away: dict[TurnedAway, _Allowance] = {
+            kind: _Allowance(burst, clock) for kind in get_args(TurnedAway)
+        }
 
     def is_due(self, decision: Decision) -> bool:
         """Tell whether a line is to be written about a decision; if it would be one too many it is counted."""
@@ -100,6 +107,38 @@ class Journal:
                 "keyguard_revoked_by_rotation": revoked.revoked_by_rotation if revoked is not None else None,
                 "keyguard_address": str(event.address) if event.address is not None else None,
                 "keyguard_sources": [source.value for source in event.sources],
+            },
+        )
+
+    def turned_away(
+        self, kind: TurnedAway, what: str, asked: str, *, owner_id: str | None, address: IPAddress | None
+    ) -> None:
+        """Write that the key page has not let somebody in, or not let them do something.
+
+        It names them by the id of an owner that there is, never by what was typed: people type their password into the
+        wrong field. Each kind has an allowance of its own, so that no flood of one drowns another.
+
+        Args:
+            kind: what programs know it by.
+            what: the same for people; no text of a caller's.
+            asked: method and path.
+            owner_id: who was signed in, or whose name was given; None for nobody that there is.
+            address: where it came from, as far as that is known.
+        """
+        allowance = self._turned_away[kind]
+        if not allowance.take():
+            return
+        logger.warning(
+            "the key page: %s (%s%s%s)%s",
+            what,
+            ascii(loggable_path(asked)),
+            "" if owner_id is None else f", owner {owner_id!a}",
+            "" if address is None else f", from {address}",
+            allowance.account(),
+            extra={
+                "keyguard_event": kind,
+                "keyguard_owner_id": owner_id,
+                "keyguard_address": str(address) if address is not None else None,
             },
         )
 

@@ -292,6 +292,57 @@ async def test_another_host_is_not_gone_to(browser, people):
     assert answer.headers["location"] == "/keys/"
 
 
+# --- what the log says -------------------------------------------------------------------------------------------
+
+
+def noted(caplog):
+    """Of what was written about those who were turned away: what happened, and by whom."""
+    kinds = [(record.keyguard_event, record.keyguard_owner_id) for record in caplog.records if is_noted(record)]
+    assert all(record.keyguard_address == "192.0.2.7" for record in caplog.records if is_noted(record))
+    return kinds
+
+
+def is_noted(record):
+    return hasattr(record, "keyguard_event")
+
+
+@pytest.mark.parametrize("door", ["form", "api"])
+async def test_a_failed_sign_in_is_written(browser, people, caplog, door):
+    """The log says whose account it was and from where; of a name that nobody has it does not say what it was."""
+    await browser.get("/sign-in")
+    for name in ("ada", "my password, by mistake"):
+        if door == "form":
+            await attempt(browser, name=name)
+        else:
+            await browser.api("POST", "/session", json={"name": name, "password": "wrong"})
+    assert noted(caplog) == [("sign_in_failed", "ada-id"), ("sign_in_failed", None)]
+    assert "by mistake" not in caplog.text
+
+
+async def test_who_is_slowed_down_is_written(browser, people, caplog):
+    """That somebody goes on guessing is an event of its own."""
+    await browser.get("/sign-in")
+    for _ in range(6):
+        await attempt(browser)
+    assert noted(caplog) == [("sign_in_failed", "ada-id")] * 5 + [("sign_in_throttled", None)]
+
+
+async def test_a_change_that_no_page_of_ours_asked_for_is_written(signed_in, people, caplog):
+    """The log says in whose browser it was tried, and why it was not done."""
+    ada = await signed_in("ada")
+    caplog.clear()
+    await ada.post("/new", headers={"origin": "https://evil.test"})
+    await ada.post("/new", csrf="x")
+    assert noted(caplog) == [("forbidden", "ada-id")] * 2
+    assert ["foreign_origin" in caplog.messages[0], "csrf_token" in caplog.messages[1]] == [True, True]
+
+
+async def test_who_signs_in_is_not_written(browser, people, caplog):
+    """That stands in the audit log."""
+    await browser.sign_in("ada")
+    assert noted(caplog) == []
+
+
 # --- what does not show ------------------------------------------------------------------------------------------
 
 

@@ -166,7 +166,11 @@ def _failed(visit: Visit, error: Exception, on_error: OnError) -> Response:
     if isinstance(error, StoreUnavailable | StartRefused):
         _JOURNAL.trouble("the key page cannot do without the store", error)
     try:
-        return on_error(visit, problem_of(error) or _unexpected(error))
+        problem = problem_of(error) or _unexpected(error)
+        if problem.status is HTTPStatus.FORBIDDEN:
+            visitor = visit.visitor
+            visit.note("forbidden", problem.code, owner_id=None if visitor is None else visitor.owner.id)
+        return on_error(visit, problem)
     except Exception as another:  # noqa: BLE001 The page that says so fails as well.
         return problem_document(_unexpected(another))
 

@@ -61,6 +61,10 @@ class Entrance:
             store, name, password, lifetime=self._settings.session_lifetime, clock=self._settings.clock
         )
         if signed_in is None:
+            # Asked of everybody, and after the answer is known: it takes as long for a name that nobody has.
+            tried = await store.find_owner(name)
+            what = "name or password is not right"
+            visit.note("sign_in_failed", what, owner_id=None if tried is None else tried.id)
             raise Problem(
                 HTTPStatus.UNAUTHORIZED,
                 "wrong_password",
@@ -101,6 +105,7 @@ class Entrance:
             if wait:
                 for each, counted_before in begun:
                     each.succeeded(counted_before)
+                visit.note("sign_in_throttled", "too many attempts to sign in", owner_id=None)
                 raise Problem(
                     HTTPStatus.TOO_MANY_REQUESTS,
                     "too_many_attempts",

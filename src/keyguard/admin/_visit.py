@@ -20,10 +20,12 @@ from keyguard.admin._desk import Desk
 from keyguard.admin._problems import Problem
 from keyguard.admin._settings import Settings
 from keyguard.admin._visitor import Visitor, Way, who_visits
+from keyguard.journal import Journal, TurnedAway
 from keyguard.model import IPAddress
 
 __all__ = ["Notice", "Visit", "not_signed_in"]
 
+_JOURNAL = Journal()
 _NOTICE_SECONDS = timedelta(seconds=60)
 _LONGEST_NOTICE = 300
 
@@ -73,6 +75,11 @@ class Visit:
         if hops is None and isinstance(access, Access):
             return access.address
         return client_address(scope.get("client"), self.request.headers.raw, trusted_hops=hops or 0)
+
+    def note(self, kind: TurnedAway, what: str, *, owner_id: str | None) -> None:
+        """Write into the log that somebody was turned away."""
+        asked = f"{self.request.method} {self.request.scope['path']}"
+        _JOURNAL.turned_away(kind, what, asked, owner_id=owner_id, address=self.address)
 
     # --- what was signed, and who has asked ---
 
