@@ -115,9 +115,11 @@ async def _list_keys(call: _Call) -> Response:
     desk, query = call.visit.desk, call.query
     if "owner" in query:
         await desk.owner(query["owner"])
-    now = call.visit.settings.clock()
+    settings = call.visit.settings
+    now = settings.clock()
+    wanted = keys_asked_for(query, settings.store.keyring, now)
     page, per_page = query["page"], query["per_page"]
-    found = await desk.search(keys_asked_for(query, now), offset=(page - 1) * per_page, limit=per_page)
+    found = await desk.search(wanted, offset=(page - 1) * per_page, limit=per_page)
     links: dict[str, Mapping[str, Any]] = {}
     if page * per_page < found.total:
         links["next"] = {**query, "page": page + 1}

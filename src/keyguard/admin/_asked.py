@@ -7,10 +7,12 @@ from typing import Any
 
 from keyguard.admin._problems import Problem
 from keyguard.admin._schemas import EXPIRING_SOON, ORDERS, STATES
+from keyguard.admin._searched import holds_key
 from keyguard.admin._shapes import moment_of
 from keyguard.admin._shown import SOON
 from keyguard.admin._visit import Visit
 from keyguard.model import KeyOrder, KeyQuery, KeyState
+from keyguard.settings import Keyring
 
 __all__ = ["keys_asked_for", "new_key"]
 
@@ -18,8 +20,14 @@ _UPWARDS = {KeyOrder.NAME, KeyOrder.OWNER, KeyOrder.EXPIRES}
 """What is listed from A to Z, and what ends first, where nothing else is said; of all else the newest, or most."""
 
 
-def keys_asked_for(query: Mapping[str, Any], now: datetime) -> KeyQuery:
-    """Return what keys a query asks for. Raises `Problem` (422) if those that expire soon are not all of it."""
+def keys_asked_for(query: Mapping[str, Any], keyring: Keyring, now: datetime) -> KeyQuery:
+    """Return what keys a query asks for.
+
+    Raises `Problem` (422) if a whole key is looked for, or if those that expire soon are not all of it.
+    """
+    if holds_key(query["q"], keyring):
+        detail = "must not hold a key, because addresses are written to logs: its prefix and id find it"
+        raise _invalid("invalid_parameters", {"parameter": "q", "detail": detail})
     names = frozenset(query.get("state", ()))
     soon = EXPIRING_SOON in names
     if soon and len(names) > 1:

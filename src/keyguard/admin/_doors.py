@@ -15,6 +15,7 @@ from starlette.routing import Route
 from keyguard.admin._answers import problem_document
 from keyguard.admin._form import Form, read_form
 from keyguard.admin._problems import Problem, problem_of
+from keyguard.admin._searched import holds_key
 from keyguard.admin._settings import Settings
 from keyguard.admin._visit import Notice, Visit, not_signed_in
 from keyguard.admin._visitor import Way
@@ -86,7 +87,8 @@ def _sign_in_first(visit: Visit) -> Response:
         raise not_signed_in()
     if request.method not in _SAFE_METHODS:
         return visit.go("/sign-in", Notice(kind="failed", text="Sign in first. Nothing was done."))
-    return visit.go("/sign-in", next=None if visit.here == "/" else visit.here)
+    has_key = holds_key(visit.here, settings.store.keyring)  # Whoever wrote that address: it is not repeated.
+    return visit.go("/sign-in", next=None if visit.here == "/" or has_key else visit.here)
 
 
 # --- for programs ------------------------------------------------------------------------------------------------

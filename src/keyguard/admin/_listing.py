@@ -1,13 +1,15 @@
 """The list of keys as its address says it: what is looked for, in which order, and which part of it."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from keyguard.admin._searched import for_address
 from keyguard.admin._shown import SOON, Condition, amount
 from keyguard.model import KeyOrder, KeyQuery, KeyState
+from keyguard.settings import Keyring
 
 __all__ = ["ORDERS", "PER_PAGE", "STATES", "Chosen", "Column", "Part", "columns", "part"]
 
@@ -88,6 +90,11 @@ class Chosen:
             "sort": None if self.sort == "-created" else self.sort,
             "page": None if self.page == 1 else str(self.page),
         }
+
+    def for_address(self, keyring: Keyring, owners: Collection[str]) -> "Chosen":
+        """Return what of it an address may hold: no key, and nothing that looks like one but the name of an owner."""
+        owner = self.owner if self.owner in owners else for_address(self.owner, keyring)
+        return replace(self, text=for_address(self.text, keyring) or "", owner=owner or "")
 
     def query(self, owner_id: str | None, now: datetime) -> KeyQuery:
         """Return what a store is asked for."""

@@ -8,6 +8,7 @@ from starlette.routing import Route
 from keyguard.admin import _feed, _forms
 from keyguard.admin._assets import asset_route
 from keyguard.admin._doors import form, page
+from keyguard.admin._form import Form
 from keyguard.admin._listing import PER_PAGE, STATES, Chosen, columns, part
 from keyguard.admin._schemas import MOST_NAMED
 from keyguard.admin._settings import Settings
@@ -19,6 +20,11 @@ from keyguard.model import KeyPage, KeyQuery, ListedKey, Owner
 
 __all__ = ["routes"]
 
+_LOOKS_LIKE_A_KEY = (
+    "What you typed looks like a key. It was not searched for, because it would stand in the address of the page: "
+    "search for a part of the key's name, or for its first characters."
+)
+
 _MOST_SUGGESTED = 500
 """So many owners' names are suggested to a superuser who types one."""
 
@@ -27,6 +33,7 @@ def routes(settings: Settings) -> list[Route]:
     """Return the routes of all pages and forms about keys."""
     return [
         page(settings, "/", keys),
+        form(settings, "/", search),
         page(settings, "/new", new),
         form(settings, "/new", _forms.new),
         page(settings, "/key/{key_id}", key),
@@ -39,6 +46,7 @@ def routes(settings: Settings) -> list[Route]:
         page(settings, "/delete", delete),
         form(settings, "/delete", _forms.delete),
         page(settings, "/activity", activity),
+        form(settings, "/activity", activity_of),
         asset_route(settings.theme),
     ]
 
@@ -52,6 +60,8 @@ async def keys(visit: Visit) -> Response:
     superuser = desk.visitor.is_superuser
     chosen = Chosen.of(visit.request.query_params, is_superuser=superuser)
     owners = await desk.owners() if superuser else []
+    if chosen != _for_address(visit, chosen, owners):
+        return _go_to(visit, chosen, owners)
     owner = _owner_called(chosen.owner, owners)
     unknown = bool(chosen.owner) and owner is None
     query = chosen.query(None if owner is None else owner.id, now)
@@ -81,6 +91,24 @@ async def keys(visit: Visit) -> Response:
         is_bare=bare,
         has_revoked=bare and (await desk.search(KeyQuery(), limit=1)).total > 0,
     )
+
+
+async def search(visit: Visit, sent: Form) -> Response:
+    """Go to the list of what is looked for. It is sent as a form, so that a key is kept out of addresses."""
+    superuser = visit.desk.visitor.is_superuser
+    asked = {name: sent.one(name) for name in ("q", "state", "owner", "sort")}
+    chosen = Chosen.of(asked, is_superuser=superuser)
+    return _go_to(visit, chosen, await visit.desk.owners() if superuser else [])
+
+
+def _go_to(visit: Visit, chosen: Chosen, owners: list[Owner]) -> Response:
+    told = _for_address(visit, chosen, owners)
+    left_out = (chosen.text and not told.text) or (chosen.owner and not told.owner)
+    return visit.go("/", Notice(kind="failed", text=_LOOKS_LIKE_A_KEY) if left_out else None, **told.parameters)
+
+
+def _for_address(visit: Visit, chosen: Chosen, owners: list[Owner]) -> Chosen:
+    return chosen.for_address(visit.settings.store.keyring, {word for each in owners for word in (each.id, each.name)})
 
 
 async def _search(visit: Visit, query: KeyQuery, chosen: Chosen) -> KeyPage:
@@ -153,3 +181,14 @@ async def activity(visit: Visit) -> Response:
         done=await _feed.feed(desk, events[: _feed.PER_PAGE]),
         part=_feed.part(visit, "/activity", events, owner=owner.id if word else None),
     )
+
+
+async def activity_of(visit: Visit, sent: Form) -> Response:
+    """Go to what was done to the owner that somebody has named. Only who is known is named in the address."""
+    word = sent.one("owner").strip()
+    if not word or not visit.desk.visitor.is_superuser:
+        return visit.go("/activity")
+    owner = _owner_called(word, await visit.desk.owners())
+    if owner is None:
+        return visit.go("/activity", Notice(kind="failed", text="No owner is called that: this is your own activity."))
+    return visit.go("/activity", owner=owner.id)

@@ -143,7 +143,8 @@ _OWNER: Final = _parameter(
 KEYS_QUERY = (
     _parameter(
         "q",
-        "What stands anywhere in the name (or the owner's), or is the beginning of the id, or of prefix and id.",
+        "What stands anywhere in the name (or the owner's), or is the beginning of the id, or of prefix and id. "
+        "A whole key is refused: it would stand in logs.",
         {"type": "string", "maxLength": 200, "default": ""},
     ),
     _parameter(
