@@ -1,6 +1,7 @@
 """Signing in with the page's own form, and out again."""
 
 from datetime import timedelta
+from traceback import walk_tb
 
 import pytest
 from leaks import WATCH
@@ -355,6 +356,27 @@ async def test_no_password_and_no_token_shows(browser, people, caplog):
     page = await browser.get("/")
     WATCH.see("a page", page.text)
     assert token not in page.text + caplog.text
+
+
+@pytest.mark.parametrize("way", ["form", "api"])
+async def test_no_password_is_in_what_an_error_reporter_shows(browser, store, people, monkeypatch, caplog, way):
+    """Where a store fails in a way that nobody expected, no variable of a frame of ours holds the password."""
+
+    async def fail(*_):
+        raise RuntimeError("unheard of")
+
+    password = "Tr0ub4dor&3 of nobody"
+    await browser.get("/sign-in")
+    monkeypatch.setattr(store, "get_password", fail)
+    sent = {"name": "ada", "password": password}
+    answer = await (browser.post("/sign-in", sent) if way == "form" else browser.api("POST", "/session", json=sent))
+    assert answer.status_code == 500
+    (problem,) = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert str(problem) == "unheard of"
+    frames = [frame for frame, _ in walk_tb(problem.__traceback__)]
+    assert "sign_in" in {frame.f_code.co_name for frame in frames}
+    ours = [frame.f_locals for frame in frames if frame.f_code.co_name != "fail"]
+    assert password not in repr(ours)
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,11 @@ class Entrance:
         if store is None:
             raise Problem(HTTPStatus.NOT_FOUND, "not_found", "People do not sign in here, but to the app.")
         self._begin(visit, name)
-        signed_in = await lifecycle.sign_in(
+        signing_in = lifecycle.sign_in(
             store, name, password, lifetime=self._settings.session_lifetime, clock=self._settings.clock
         )
+        del password  # Error reporters show what the variables of each frame hold.
+        signed_in = await signing_in
         if signed_in is None:
             # Asked of everybody, and after the answer is known: it takes as long for a name that nobody has.
             tried = await store.find_owner(name)
