@@ -148,7 +148,7 @@ async def test_changes_by_the_apps_sign_in_need_a_token_too(make_app, browse, st
 
 
 async def test_a_program_with_a_token_of_the_apps_needs_no_other(make_app, browse, store, people):
-    """Nobody can have a browser send a bearer token; where there is a cookie as well, the token is asked for."""
+    """Nobody can have a browser send a bearer token; with a cookie, or from another origin, ours is asked for."""
 
     def by_bearer(scope):
         is_ada = dict(scope["headers"]).get(b"authorization") in {b"Bearer of-ada", b"Basic of-ada"}
@@ -156,11 +156,14 @@ async def test_a_program_with_a_token_of_the_apps_needs_no_other(make_app, brows
 
     browser = browse(make_app(identify=by_bearer))
     post = browser.client.post
-    answer = await post("/keys/api/keys", json={"name": "x"}, headers={"authorization": "Bearer of-ada"})
-    assert answer.status_code == 201
+    for origin in ({}, {"origin": browser.origin}):
+        headers = {"authorization": "Bearer of-ada"} | origin
+        assert (await post("/keys/api/keys", json={"name": "x"}, headers=headers)).status_code == 201
     for headers in [
         {"authorization": "Bearer of-ada", "cookie": "a=b"},
         {"authorization": "Basic of-ada"},
+        {"authorization": "Bearer of-ada", "origin": "https://evil.test"},
+        {"authorization": "Bearer of-ada", "origin": "null"},
     ]:
         answer = await post("/keys/api/keys", json={"name": "x"}, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (403, "foreign_origin")

@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from keyguard.admin._answers import problem_document
+from keyguard.admin._csrf import comes_from_here
 from keyguard.admin._form import Form, read_form
 from keyguard.admin._problems import Problem, problem_of
 from keyguard.admin._searched import holds_key
@@ -112,12 +113,14 @@ def api(
 def _is_by_browser(visit: Visit) -> bool:
     """Tell whether a browser could have made a request by itself, which is all that another site can have it do.
 
-    It adds cookies, passwords (Basic), certificates and its address; it never adds a bearer token.
+    It adds cookies, passwords (Basic), certificates and its address; it never adds a bearer token. Another site's
+    script can, where the app lets it by CORS: then the browser says whose it is.
     """
     headers = visit.request.headers
     by_token = visit.visitor is not None and visit.visitor.way is Way.APP
     by_token = by_token and headers.get("authorization", "").lower().startswith("bearer ")
-    return "cookie" in headers or not by_token
+    is_foreign = "origin" in headers and not comes_from_here(visit.request, visit.settings.trusted_origins)
+    return "cookie" in headers or is_foreign or not by_token
 
 
 # --- for both ----------------------------------------------------------------------------------------------------
