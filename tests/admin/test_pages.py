@@ -110,6 +110,19 @@ async def test_activity_is_told_in_words(signed_in, issue, store, people, clock)
     await see(browser, "/activity?owner=bob-id", 404)
 
 
+async def test_nobody_comes_in_between_who_is_called_like_anothers_id(signed_in, store, people, clock):
+    """Links name an owner by id: what was done to bob is shown, whatever somebody else is called."""
+    mallory = Owner(id="mallory-id", name=people.bob.id)
+    await store.add_owner(mallory, created_at=clock())
+    await lifecycle.issue(store, people.bob, name="bob's own")
+    await lifecycle.issue(store, mallory, name="mallory's")
+    root = await signed_in("root")
+    for path in (f"/activity?owner={people.bob.id}", f"/?owner={people.bob.id}"):
+        text = (await root.get(path)).text
+        assert "bob&#39;s own" in text
+        assert "mallory&#39;s" not in text
+
+
 async def test_activity_has_parts(signed_in, issue, store, clock):
     """A long activity leads to what is older, and back to the latest."""
     key = await issue("k")

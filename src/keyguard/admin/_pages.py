@@ -116,8 +116,11 @@ async def _search(visit: Visit, query: KeyQuery, chosen: Chosen) -> KeyPage:
 
 
 def _owner_called(word: str, owners: list[Owner]) -> Owner | None:
-    """Return the owner with that name, or with that id."""
-    named = {**{owner.id: owner for owner in owners}, **{owner.name: owner for owner in owners}}
+    """Return the owner with that id, or with that name.
+
+    Links name owners by id: nobody must come in between who is called like another one's.
+    """
+    named = {**{owner.name: owner for owner in owners}, **{owner.id: owner for owner in owners}}
     return named.get(word)
 
 
