@@ -35,8 +35,11 @@ WRONG = {
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [(name, value) for name, values in WRONG.items() for value in values],
-    ids=ascii,
+    [
+        pytest.param(name, value, id=f"{name} {number}")
+        for name, values in WRONG.items()
+        for number, value in enumerate(values)
+    ],
 )
 def test_what_cannot_be_right_is_refused(name, value):
     """At construction, with the argument's name."""
@@ -44,7 +47,9 @@ def test_what_cannot_be_right_is_refused(name, value):
         KeyAdmin(MemoryStore(), **{name: value})
 
 
-@pytest.mark.parametrize("store", [MemoryStore, StaticStore({}), object(), None], ids=ascii)
+@pytest.mark.parametrize(
+    "store", [MemoryStore, StaticStore({}), object(), None], ids=["a class", "static", "an object", "none"]
+)
 def test_a_store_is_one_that_keys_are_issued_in(store):
     """Neither a class nor a store that cannot be written."""
     with pytest.raises(ConfigurationError, match="store is"):
