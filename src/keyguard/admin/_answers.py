@@ -9,7 +9,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Message, Scope, Send
 
-from keyguard.access import Access
+from keyguard.admin._in_front import access_in_front
 from keyguard.admin._problems import Problem
 from keyguard.admin._templates import ENVIRONMENT
 
@@ -67,8 +67,8 @@ def guarded_send(scope: Scope, send: Send) -> Send:
 
     The answer to HEAD has no body, whatever the server does with one.
     """
-    access = scope.get("keyguard")
-    key_in_address = isinstance(access, Access) and access.query_was_used
+    access = access_in_front(scope)
+    key_in_address = access is not None and access.query_was_used
     is_head = scope["method"] == "HEAD"
 
     async def sending(message: Message) -> None:

@@ -43,7 +43,6 @@ class Problem(Exception):
         self.code = code
         self.detail = detail
         self.headers: dict[str, str] = dict(headers or {})
-        self.errors: list[dict[str, str]] = [dict(error) for error in errors]
         self.errors = [dict(error) for error in errors]
 
 

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 
 from starlette.types import Scope
 
-from keyguard.access import Access
+from keyguard.admin._in_front import guard_in_front
 from keyguard.extract import Sources
-from keyguard.middleware import KeyGuard
 
-__all__ = ["Sample", "address_of", "guard_of", "samples", "sources_of"]
+__all__ = ["Sample", "address_of", "samples", "sources_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,16 +20,9 @@ class Sample:
     masked: str
 
 
-def guard_of(scope: Scope) -> KeyGuard | None:
-    """Return the guard in front of the page, None where there is none."""
-    access = scope.get("keyguard")
-    guard = access.guard if isinstance(access, Access) else None
-    return guard if isinstance(guard, KeyGuard) else None
-
-
 def sources_of(scope: Scope) -> Sources:
     """Return where keys are looked for: what the guard in front says, or what a guard does that is told nothing."""
-    guard = guard_of(scope)
+    guard = guard_in_front(scope)
     return Sources() if guard is None else guard.sources
 
 

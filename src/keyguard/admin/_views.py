@@ -11,8 +11,9 @@ from starlette.responses import Response
 from keyguard.admin import _feed
 from keyguard.admin._choices import Filled, days, graces, lifetimes
 from keyguard.admin._etags import etag_of
+from keyguard.admin._in_front import guard_in_front
 from keyguard.admin._problems import Problem
-from keyguard.admin._samples import address_of, guard_of, samples, sources_of
+from keyguard.admin._samples import address_of, samples, sources_of
 from keyguard.admin._schemas import LONGEST_NAME
 from keyguard.admin._shown import (
     Action,
@@ -95,7 +96,7 @@ def _address(request: Request) -> str:
 
     It is the one that the guard in front protects, which may itself be mounted somewhere; without a guard, the whole.
     """
-    guard, scope = guard_of(request.scope), request.scope
+    guard, scope = guard_in_front(request.scope), request.scope
     root = scope.get("app_root_path", scope.get("root_path", "")) if guard is None else guard.root_path
     return f"{request.url.scheme}://{request.url.netloc}{root}"
 

@@ -10,13 +10,13 @@ from urllib.parse import quote, urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from keyguard.access import Access
 from keyguard.address import client_address
 from keyguard.admin._answers import html
 from keyguard.admin._assets import assets_of
 from keyguard.admin._cookies import SAFE, Cookies, path_of
 from keyguard.admin._csrf import Seal, comes_from_here
 from keyguard.admin._desk import Desk
+from keyguard.admin._in_front import access_in_front
 from keyguard.admin._problems import Problem
 from keyguard.admin._settings import Settings
 from keyguard.admin._visitor import Visitor, Way, who_visits
@@ -71,8 +71,8 @@ class Visit:
     def address(self) -> IPAddress | None:
         """Where the request comes from."""
         scope, hops = self.request.scope, self.settings.trusted_hops
-        access = scope.get("keyguard")
-        if hops is None and isinstance(access, Access):
+        access = access_in_front(scope)
+        if hops is None and access is not None:
             return access.address
         return client_address(scope.get("client"), self.request.headers.raw, trusted_hops=hops or 0)
 

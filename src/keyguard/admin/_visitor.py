@@ -7,7 +7,7 @@ from http import HTTPStatus
 from starlette.types import Scope
 
 from keyguard import lifecycle
-from keyguard.access import Access
+from keyguard.admin._in_front import access_in_front, guard_in_front
 from keyguard.admin._problems import Problem
 from keyguard.admin._settings import Settings
 from keyguard.errors import StoreUnavailable
@@ -96,29 +96,27 @@ def _forbidden(code: str, detail: str) -> Problem:
 # --- the guard in front, and the app's own sign-in ---------------------------------------------------------------
 
 
-def _guard_in_front(settings: Settings, scope: Scope) -> tuple[Access, KeyGuard] | None:
-    """Return what a guard with the very same store has made of the request: the ids of another mean others."""
-    access = scope.get("keyguard")
-    if isinstance(access, Access) and isinstance(access.guard, KeyGuard) and access.guard.store is settings.store:
-        return access, access.guard
-    return None
+def _guard_of_same_store(settings: Settings, scope: Scope) -> KeyGuard | None:
+    """Return the guard in front if it has the very same store: the ids of another mean others."""
+    guard = guard_in_front(scope)
+    return guard if guard is not None and guard.store is settings.store else None
 
 
 def _known_in_front(settings: Settings, scope: Scope) -> Principal | None:
-    in_front = _guard_in_front(settings, scope)
-    decision = None if in_front is None else in_front[0].decision
+    access = None if _guard_of_same_store(settings, scope) is None else access_in_front(scope)
+    decision = None if access is None else access.decision
     return decision.principal if isinstance(decision, Allowed) and decision.rule is Rule.IDENTIFIED else None
 
 
 def _policy_in_front(settings: Settings, scope: Scope) -> Policy | None:
-    in_front = _guard_in_front(settings, scope)
-    return None if in_front is None else in_front[1].policy
+    guard = _guard_of_same_store(settings, scope)
+    return None if guard is None else guard.policy
 
 
 def _was_let_in_by_key(scope: Scope) -> bool:
     """Tell whether what stands in the scope of the caller comes from a key, of whatever store."""
-    access = scope.get("keyguard")
-    return isinstance(access, Access) and access.rule is Rule.KEY
+    access = access_in_front(scope)
+    return access is not None and access.rule is Rule.KEY
 
 
 async def _identified(identify: Identify, scope: Scope) -> Principal | None:
