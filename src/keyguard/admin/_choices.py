@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from ipaddress import ip_network
 
 from keyguard.address import network_of
+from keyguard.admin._desk import LONGEST_NAME, MOST_AT_ONCE
 from keyguard.admin._form import Form
-from keyguard.admin._schemas import LONGEST_NAME, MOST_NAMED
 from keyguard.admin._settings import Settings
 from keyguard.admin._shown import amount, length, longer, until
 from keyguard.errors import ConfigurationError
@@ -186,13 +186,13 @@ def _networks(written: str, errors: dict[str, str]) -> list[IPNetwork]:
     networks: list[IPNetwork] = []
     faults: list[str] = []
     lines = [(number, line.strip()) for number, line in enumerate(written.splitlines(), start=1) if line.strip()]
-    for number, line in lines[: MOST_NAMED + 1]:
+    for number, line in lines[: MOST_AT_ONCE + 1]:
         try:
             networks.append(network_of(line))
         except ConfigurationError:
             faults.append(_network_fault(number, line))
-    if len(lines) > MOST_NAMED:
-        faults.insert(0, f"At most {MOST_NAMED} networks can be given.")
+    if len(lines) > MOST_AT_ONCE:
+        faults.insert(0, f"At most {MOST_AT_ONCE} networks can be given.")
     if faults:
         more = f" And {len(faults) - 3} more." if len(faults) > 3 else ""  # noqa: PLR2004 As many as are shown.
         errors["networks"] = " ".join(faults[:3]) + more

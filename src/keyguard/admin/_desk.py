@@ -18,7 +18,13 @@ from keyguard.lifecycle import Issued
 from keyguard.model import AuditEvent, IPNetwork, KeyPage, KeyQuery, KeyRecord, ListedKey, Owner, Scopes, Usage
 from keyguard.ports import UsageStore
 
-__all__ = ["Desk"]
+__all__ = ["LONGEST_NAME", "MOST_AT_ONCE", "Desk"]
+
+LONGEST_NAME = 200
+"""Characters that a key's name may have, on its page and through the API."""
+
+MOST_AT_ONCE = 100
+"""So many networks or scopes may be given to a key, and so many keys be deleted together."""
 
 
 class Desk:

@@ -7,10 +7,10 @@ from http import HTTPStatus
 from starlette.responses import Response
 
 from keyguard.admin._choices import GRACES, Filled, name_fault, read
+from keyguard.admin._desk import MOST_AT_ONCE
 from keyguard.admin._etags import etag_of
 from keyguard.admin._form import Form
 from keyguard.admin._problems import problem_of
-from keyguard.admin._schemas import MOST_NAMED
 from keyguard.admin._shown import Action, actions, amount, condition, in_a_sentence, key_path, listed, plain, until
 from keyguard.admin._views import Deleted, deleted_page, key_page, made_page, new_page, once_of, rotate_page
 from keyguard.admin._visit import Notice, Visit
@@ -166,8 +166,8 @@ def _changed(visit: Visit, key: KeyRecord) -> Response:
 async def delete(visit: Visit, sent: Form) -> Response:
     """Delete one key or several; each for itself, so that one that fails keeps no other from it."""
     pairs = list(dict(zip(sent.all("id"), sent.all("tag"), strict=False)).items())
-    if not pairs or len(pairs) > MOST_NAMED:
-        return visit.go("/", Notice(kind="failed", text=f"Nothing was done: select 1 to {MOST_NAMED} keys."))
+    if not pairs or len(pairs) > MOST_AT_ONCE:
+        return visit.go("/", Notice(kind="failed", text=f"Nothing was done: select 1 to {MOST_AT_ONCE} keys."))
     results = [await _deleted(visit, key_id, tag) for key_id, tag in pairs]
     failed = [each for each in results if each.failure]
     done = [each.called for each in results if not each.failure]

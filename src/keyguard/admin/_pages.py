@@ -7,10 +7,10 @@ from starlette.routing import Route
 
 from keyguard.admin import _feed, _forms
 from keyguard.admin._assets import asset_route
+from keyguard.admin._desk import MOST_AT_ONCE
 from keyguard.admin._doors import form, page
 from keyguard.admin._form import Form
 from keyguard.admin._listing import PER_PAGE, STATES, Chosen, columns, part
-from keyguard.admin._schemas import MOST_NAMED
 from keyguard.admin._settings import Settings
 from keyguard.admin._shown import Action, actions, key_path
 from keyguard.admin._views import delete_page, key_page, new_page, rotate_page
@@ -144,7 +144,7 @@ async def rotate(visit: Visit) -> Response:
 
 async def delete(visit: Visit) -> Response:
     """Ask whether keys are to be deleted, and name them."""
-    ids = list(dict.fromkeys(visit.request.query_params.getlist("id")))[:MOST_NAMED]
+    ids = list(dict.fromkeys(visit.request.query_params.getlist("id")))[:MOST_AT_ONCE]
     found = [each for each in [await _deletable(visit, key_id) for key_id in ids] if each is not None]
     if not found:
         text = (

@@ -5,6 +5,7 @@ What it takes is checked by these very schemas. What it gives is held to them by
 
 from typing import Any, Final
 
+from keyguard.admin._desk import LONGEST_NAME, MOST_AT_ONCE
 from keyguard.model import AuditKind, KeyOrder, KeyState
 
 __all__ = [
@@ -32,8 +33,6 @@ EXPIRING_SOON: Final = "expiring_soon"
 STATES = {state.value.replace(" ", "_"): state for state in KeyState}
 ORDERS = {order.value.replace(" ", "_"): order for order in KeyOrder}
 
-LONGEST_NAME: Final = 200
-MOST_NAMED: Final = 100
 LONGEST_GRACE: Final = 366 * 24 * 60 * 60
 
 _NO_NUL: Final = "^[^\\u0000]*$"
@@ -95,10 +94,10 @@ NEW_KEY = _object(
     ),
     scopes=_said(
         "What it may do: null, or left out, for all that its owner may; an empty list for nothing.",
-        _or_null(_list(_SCOPE, maxItems=MOST_NAMED)),
+        _or_null(_list(_SCOPE, maxItems=MOST_AT_ONCE)),
     ),
     networks=_said(
-        "From where it may be used, such as 192.0.2.0/24; empty for anywhere.", _list(_NETWORK, maxItems=MOST_NAMED)
+        "From where it may be used, such as 192.0.2.0/24; empty for anywhere.", _list(_NETWORK, maxItems=MOST_AT_ONCE)
     ),
 )
 
@@ -117,7 +116,7 @@ ROTATION = _object(
 )
 
 DELETION = _object(
-    keys=_list(_object(id={"type": "string", "maxLength": 60}, etag=_TAG), minItems=1, maxItems=MOST_NAMED)
+    keys=_list(_object(id={"type": "string", "maxLength": 60}, etag=_TAG), minItems=1, maxItems=MOST_AT_ONCE)
 )
 
 BODIES = {

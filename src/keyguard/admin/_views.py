@@ -10,11 +10,11 @@ from starlette.responses import Response
 
 from keyguard.admin import _feed
 from keyguard.admin._choices import Filled, days, graces, lifetimes
+from keyguard.admin._desk import LONGEST_NAME
 from keyguard.admin._etags import etag_of
 from keyguard.admin._in_front import guard_in_front
 from keyguard.admin._problems import Problem
 from keyguard.admin._samples import address_of, samples, sources_of
-from keyguard.admin._schemas import LONGEST_NAME
 from keyguard.admin._shown import (
     Action,
     Condition,
