@@ -50,7 +50,8 @@ async def test_what_is_not_there_is_a_page(signed_in):
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("POST", "/", "GET, HEAD"),
+        ("POST", "/api/openapi.json", "GET, HEAD"),
+        ("PUT", "/", "GET, HEAD, POST"),
         ("DELETE", "/new", "GET, HEAD, POST"),
         ("GET", "/key/x/rename", "POST"),
         ("OPTIONS", "/sign-in", "GET, HEAD, POST"),
