@@ -89,6 +89,16 @@ async def test_whom_the_guard_in_front_knows_visits(store, browse, people, clock
     assert (await browser.get("/")).headers["location"] == "/login"
 
 
+async def test_a_form_is_not_led_to_the_apps_sign_in(make_app, browse, people):
+    """Browsers follow no form to another host: whoever is not signed in any more is told so, and given the link."""
+    browser = browse(make_app(sign_in_url="https://login.test/start?to=keys"))
+    assert (await browser.get("/new")).headers["location"] == "https://login.test/start?to=keys"
+    answer = await browser.post("/new", {"name": "x"})
+    assert answer.status_code == 401
+    assert "Nothing was done." in answer.text
+    assert 'href="https://login.test/start?to=keys"' in answer.text
+
+
 async def test_a_guard_with_another_store_speaks_of_others(store, browse, people, clock):
     """An id of another store's owners is not taken for one of this store's."""
     page = KeyAdmin(store, sign_in_url="/login", clock=clock)

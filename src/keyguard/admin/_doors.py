@@ -82,8 +82,19 @@ def error_page(visit: Visit, problem: Problem) -> Response:
 def _sign_in_first(visit: Visit) -> Response:
     """Send nobody to where people sign in, and from there back to here."""
     settings, request = visit.settings, visit.request
-    if settings.sign_in_url is not None:
+    if settings.sign_in_url is not None and request.method in _SAFE_METHODS:
         return RedirectResponse(settings.sign_in_url, status_code=HTTPStatus.SEE_OTHER)
+    if settings.sign_in_url is not None:
+        # Browsers let no form lead to another host (`form-action`), as an app's sign-in may: nothing would happen.
+        return visit.page(
+            "message.html",
+            HTTPStatus.UNAUTHORIZED,
+            headers=not_signed_in().headers,
+            heading="Sign in first",
+            sentence="You are not signed in any more. Nothing was done.",
+            link=settings.sign_in_url,
+            link_word="Sign in",
+        )
     if not settings.has_form:
         raise not_signed_in()
     if request.method not in _SAFE_METHODS:
