@@ -23,7 +23,7 @@ def heads(page):
 
 
 async def test_a_row_says_all_of_a_key(signed_in, issue, store, clock):
-    """Each row has name, hint, state, access, when it was created and used, how often, and when it ends."""
+    """Each row has name, prefix and id, state, access, when it was created and used, how often, and when it ends."""
     key = await issue("laptop", ago=timedelta(hours=3), scopes=["flows:read"], expires_at=clock() + timedelta(days=2))
     await store.record_uses(
         {key.id: Usage(total=1234, last_used_at=clock() - timedelta(minutes=5))}, worker="w", sequence=1
@@ -32,7 +32,7 @@ async def test_a_row_says_all_of_a_key(signed_in, issue, store, clock):
     assert rows(page) == [
         [
             f"Select “\u2068laptop\u2069” {key.hint}",
-            f"laptop {key.hint}",
+            f"laptop kg_{key.id}",
             "expiring soon",
             "flows:read",
             "3 hours ago",
@@ -48,11 +48,11 @@ async def test_a_row_says_all_of_a_key(signed_in, issue, store, clock):
 
 
 async def test_what_never_was_is_called_never(signed_in, issue):
-    """A key that was never used and never ends says so, and one without a name has its hint."""
+    """A key that was never used and never ends says so, and one without a name has prefix and id."""
     key = await issue()
     page = await see(await signed_in())
     assert rows(page)[0] == [
-        f"Select {key.hint}", f"No name {key.hint}", "active", "Full access", "just now", "never", "0", "never",
+        f"Select {key.hint}", f"No name kg_{key.id}", "active", "Full access", "just now", "never", "0", "never",
     ]  # fmt: skip
 
 
@@ -66,7 +66,7 @@ async def test_no_keys_at_all(signed_in, issue, store):
     await lifecycle.revoke(store, key.id)
     page = await see(browser)
     assert [each["href"] for each in page.one("section").all("a")] == ["/keys/new", "/keys/?state=revoked"]
-    assert rows(await see(browser, "/?state=revoked"))[0][:3] == ["", f"old {key.hint}", "revoked"]
+    assert rows(await see(browser, "/?state=revoked"))[0][:3] == ["", f"old kg_{key.id}", "revoked"]
 
 
 async def test_nothing_found(signed_in, issue):
