@@ -1,11 +1,16 @@
 """The page of one key: all its facts, its relatives, and what can be done with it."""
 
+import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from key_pages import facts, rows, see
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from keyguard import lifecycle
+from keyguard.admin import KeyAdmin
 from keyguard.model import Usage
 
 
@@ -41,6 +46,18 @@ async def test_a_key_s_page_says_everything(make_app, signed_in, issue, store, c
         "root disabled this key just now",
         f"You created this key 2 days ago {born}",
     ]
+
+
+@pytest.mark.parametrize("key_id", ["a b", "ä", "a?b#c", "50%25", "a;b"])
+async def test_a_key_with_an_odd_id_is_found_by_its_links(signed_in, issue, store, clock, key_id):
+    """An id that was brought from elsewhere may hold anything; a guard in front has its say on such paths."""
+    key = replace(await issue("odd"), id=key_id, lookup=f"sha256${'0' * 64}")
+    await store.add_key(key, events=[])
+    browser = await signed_in("ada", Starlette(routes=[Mount("/keys", app=KeyAdmin(store, clock=clock))]))
+    links = re.findall(r'href="/keys(/key/[^"]+)"', (await browser.get("/")).text)
+    shown = [(await see(browser, link)).one("div", class_="head").text for link in links]
+    assert len(shown) == 2
+    assert any(f"{key.prefix}{key_id}" in text for text in shown)
 
 
 async def test_a_key_s_relatives_are_linked(signed_in, issue, store, clock):

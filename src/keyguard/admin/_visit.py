@@ -124,10 +124,11 @@ class Visit:
     def url(self, path: str, **query: object) -> str:
         """Return the address of one of the page's own paths, such as ``/new``, as a link has it.
 
-        A `query` value that is None is left out, one that is a list stands there once for each of its members.
+        What is percent-encoded in `path` stays so, such as the id of a key (`key_path`). A `query` value that is None
+        is left out, one that is a list stands there once for each of its members.
         """
         given = {name: value for name, value in query.items() if value is not None}
-        written = quote(path, safe=SAFE, errors="replace")
+        written = quote(path, safe=f"{SAFE}%", errors="replace")
         return f"{self._root}{written}" + (f"?{urlencode(given, doseq=True, errors='replace')}" if given else "")
 
     @property
