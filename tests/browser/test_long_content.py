@@ -7,6 +7,7 @@ from browser.keypage import KeyPage
 from playwright.async_api import expect
 
 from keyguard import lifecycle
+from keyguard.clock import utc_now
 from keyguard.model import Usage
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -25,11 +26,16 @@ async def test_no_column_is_cut_off(browse, people, store, url, name):
     """Keys and owners with long names, long scopes and many uses are listed with all columns within their card."""
     ada, root = await people("ada" * 40), await people("root", is_superuser=True)
     scopes = ["files:of-all-projects-of-the-whole-company:write", "flows:run", "flows:read"]
+    now = utc_now()
+    born, end = now - timedelta(days=359), now + timedelta(days=359)
     for owner in (ada.owner, root.owner):
-        key = (await lifecycle.issue(store, owner, name=name, scopes=scopes)).record
-        await lifecycle.rotate(store, key.id, grace=timedelta(days=1))
-        used = Usage(total=10_000_000_000, last_used_at=key.created_at)
-        await store.record_uses({key.id: used}, worker=f"long {key.id}", sequence=1)
+        for is_rotated in (False, True):
+            issued = await lifecycle.issue(store, owner, name=name, scopes=scopes, expires_at=end, clock=lambda: born)
+            key = issued.record
+            if is_rotated:
+                await lifecycle.rotate(store, key.id, grace=timedelta(days=300))
+            used = Usage(total=10_000_000_000, last_used_at=born)
+            await store.record_uses({key.id: used}, worker=f"long {key.id}", sequence=1)
     for person in (ada, root):
         page = await browse()
         await KeyPage(page).enter(person)
