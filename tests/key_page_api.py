@@ -7,7 +7,7 @@ from hashlib import sha256
 from jsonschema import Draft202012Validator, FormatChecker
 
 from keyguard import lifecycle
-from keyguard.admin._openapi import document
+from keyguard.admin._api.openapi import document
 
 __all__ = ["DOCUMENT", "Api", "hold_to_document", "problem"]
 

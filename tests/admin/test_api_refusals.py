@@ -11,8 +11,8 @@ from key_page_api import DOCUMENT, Api, problem
 
 from keyguard import lifecycle
 from keyguard.admin import KeyAdmin
-from keyguard.admin._operations import OPERATIONS
-from keyguard.admin._schemas import BODIES
+from keyguard.admin._api.operations import OPERATIONS
+from keyguard.admin._api.schemas import BODIES
 from keyguard.stores.memory import MemoryStore
 from keyguard.testing import FrozenClock
 

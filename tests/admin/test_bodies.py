@@ -9,9 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from keyguard.admin._bodies import MOST_DEPTH, json_of, read_json
+from keyguard.admin._api.bodies import MOST_DEPTH, json_of, read_json
+from keyguard.admin._api.schemas import NEW_KEY, NOTHING
 from keyguard.admin._problems import Problem
-from keyguard.admin._schemas import NEW_KEY, NOTHING
 
 JSON = [(b"content-type", b"application/json")]
 

@@ -7,10 +7,10 @@ from key_page_api import DOCUMENT, hold_to_document
 from openapi_spec_validator import validate
 
 from keyguard.admin import KeyAdmin
-from keyguard.admin._openapi import API_VERSION
-from keyguard.admin._operations import OPERATIONS
-from keyguard.admin._schemas import BODIES
-from keyguard.admin._shapes import faults
+from keyguard.admin._api.openapi import API_VERSION
+from keyguard.admin._api.operations import OPERATIONS
+from keyguard.admin._api.schemas import BODIES
+from keyguard.admin._api.shapes import faults
 from keyguard.stores.memory import MemoryStore
 
 OPERATIONS_TOLD = {

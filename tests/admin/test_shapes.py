@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 from starlette.requests import Request
 
-from keyguard.admin import _schemas
-from keyguard.admin._parameters import read_parameters
+from keyguard.admin._api import schemas
+from keyguard.admin._api.parameters import read_parameters
+from keyguard.admin._api.schemas import ALL_EVENTS_QUERY, BODIES, EVENTS_QUERY, KEYS_QUERY, NEW_KEY, PATCH
+from keyguard.admin._api.shapes import faults, moment_of
 from keyguard.admin._problems import Problem
-from keyguard.admin._schemas import ALL_EVENTS_QUERY, BODIES, EVENTS_QUERY, KEYS_QUERY, NEW_KEY, PATCH
-from keyguard.admin._shapes import faults, moment_of
 
 # --- shapes -----------------------------------------------------------------------------------------------------
 
@@ -82,9 +82,9 @@ def test_a_patch_is_one_change():
 
 def test_what_is_missing_is_said():
     """Members that a body must have are named where they are not there."""
-    assert wrong({}, _schemas.SIGN_IN) == {"/name": "is missing", "/password": "is missing"}
-    assert wrong({"keys": [{"id": "a"}]}, _schemas.DELETION) == {"/keys/0/etag": "is missing"}
-    assert wrong({"keys": []}, _schemas.DELETION) == {"/keys": "must have 1 or more items"}
+    assert wrong({}, schemas.SIGN_IN) == {"/name": "is missing", "/password": "is missing"}
+    assert wrong({"keys": [{"id": "a"}]}, schemas.DELETION) == {"/keys/0/etag": "is missing"}
+    assert wrong({"keys": []}, schemas.DELETION) == {"/keys": "must have 1 or more items"}
 
 
 FORMATS = FormatChecker(())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keyguard.admin._told import Told, told
+from keyguard.admin._pages.told import Told, told
 from keyguard.model import AuditKind
 from keyguard.testing._made_up import make_event
 
