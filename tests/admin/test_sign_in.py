@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from traceback import walk_tb
+from urllib.parse import quote
 
 import pytest
 from leaks import WATCH
@@ -108,6 +109,40 @@ async def test_what_happens_to_an_owner_ends_the_session(signed_in, store, peopl
     else:
         await lifecycle.set_password(store, people.ada, "another one")
     assert (await ada.get("/")).headers["location"] == "/keys/sign-in"
+
+
+@pytest.mark.parametrize("way", ["form", "api"])
+@pytest.mark.parametrize("ends", ["signed out", "another password", "no superuser"])
+async def test_who_sends_slowly_may_do_no_more_than_at_the_end(signed_in, store, people, clock, way, ends):
+    """A request that began before a session ended, or rights were taken away, is judged by what holds when it is whole.
+
+    Otherwise whoever has got hold of a session could keep requests waiting, and make keys when it is long over.
+    """
+    root = await signed_in("root")
+    key = (await lifecycle.issue(store, people.ada, clock=clock)).record
+    tag = (await root.api("GET", f"/keys/{key.id}")).headers["etag"]
+
+    async def slowly(beginning, rest):
+        yield beginning
+        if ends == "signed out":
+            await lifecycle.end_sessions(store, people.root)
+        elif ends == "another password":
+            await lifecycle.set_password(store, people.root, "another one")
+        else:
+            await lifecycle.set_superuser(store, people.root, superuser=False)
+        yield rest
+
+    if way == "form":
+        headers = {"origin": root.origin, "content-type": "application/x-www-form-urlencoded"}
+        body = slowly(b"grace=0&tag=" + quote(tag).encode(), b"&csrf=" + root.csrf.encode())
+        answer = await root.client.post(f"/keys/key/{key.id}/rotate", content=body, headers=headers)
+        refused = 404 if ends == "no superuser" else 303
+    else:
+        headers = {"if-match": tag, "content-type": "application/json"}
+        answer = await root.api("POST", f"/keys/{key.id}/rotate", content=slowly(b"{", b"}"), headers=headers)
+        refused = 404 if ends == "no superuser" else 401
+    assert answer.status_code == refused
+    assert [each.id for each in await lifecycle.list_keys(store)] == [key.id]
 
 
 async def test_whoever_has_signed_in_is_not_asked_again(signed_in):

@@ -60,6 +60,8 @@ def form(settings: Settings, path: str, endpoint: FormEndpoint, *, open_to_all: 
         if visit.visitor is None and not open_to_all:
             return _sign_in_first(visit)
         sent = await read_form(visit.request)
+        if not await visit.stays():
+            return _sign_in_first(visit)
         visit.check_change(sent.one("csrf"))
         return await endpoint(visit, sent)
 

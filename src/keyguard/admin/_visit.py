@@ -58,6 +58,23 @@ class Visit:
         await self.settings.opening.open()
         self.visitor = await who_visits(self.settings, self.request.scope, self.cookies.session)
 
+    async def stays(self) -> bool:
+        """Tell whether the visitor's session goes on; look at them as they are now.
+
+        For when a body has been read: who sends one may take hours over it, and be signed out or have less rights then.
+        Whom the app knows was known when it was asked. Raises what `who_visits` does.
+        """
+        if not self._is_by_session():
+            return True
+        await self.arrive()
+        if not self._is_by_session():
+            self.visitor = None
+        return self._is_by_session()
+
+    def _is_by_session(self) -> bool:
+        visitor = self.visitor
+        return visitor is not None and visitor.way is Way.SESSION
+
     # --- who ---
 
     @property
@@ -87,8 +104,7 @@ class Visit:
     def seal(self) -> Seal:
         """What signs for this visitor in this browser."""
         visitor = self.visitor
-        by_session = visitor is not None and visitor.way is Way.SESSION
-        secret = self.cookies.session if by_session else None
+        secret = self.cookies.session if self._is_by_session() else None
         return Seal(
             secret or self.cookies.browser,
             "nobody" if visitor is None else f"{visitor.way.value} {visitor.owner.id}",
