@@ -13,7 +13,7 @@ from keyguard.admin._answers import guarded_send
 from keyguard.admin._doors import answer_instead
 from keyguard.admin._entrance import Entrance
 from keyguard.admin._problems import Problem
-from keyguard.admin._settings import DEFAULT_LIFETIMES, Settings, Theme
+from keyguard.admin._settings import Settings, Theme
 from keyguard.answers import POLICY_VIOLATION
 from keyguard.clock import utc_now
 from keyguard.errors import StoreUnavailable
@@ -24,6 +24,8 @@ from keyguard.ports import Clock, KeyRegistry
 from keyguard.settings import Policy
 
 __all__ = ["KeyAdmin"]
+
+_LIFETIMES = tuple(timedelta(days=days) for days in (7, 30, 60, 90))
 
 
 class KeyAdmin:
@@ -68,7 +70,7 @@ class KeyAdmin:
         sign_in_url: str | None = None,
         policy: Policy | None = None,
         scopes: Iterable[str] | Mapping[str, str] = (),
-        lifetimes: Iterable[timedelta] = DEFAULT_LIFETIMES,
+        lifetimes: Iterable[timedelta] = _LIFETIMES,
         default_lifetime: timedelta | None = timedelta(days=90),
         session_lifetime: timedelta = timedelta(hours=12),
         url: str | None = None,

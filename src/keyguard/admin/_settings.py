@@ -8,16 +8,13 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from keyguard.admin._opening import Opening
-from keyguard.clock import utc_now
 from keyguard.errors import ConfigurationError
 from keyguard.middleware import Identify
 from keyguard.model import check_scope
 from keyguard.ports import Clock, KeyRegistry, SessionStore, SignInStore
 from keyguard.settings import Policy, fits, require_bool
 
-__all__ = ["DEFAULT_LIFETIMES", "Settings", "Theme"]
-
-DEFAULT_LIFETIMES = tuple(timedelta(days=days) for days in (7, 30, 60, 90))
+__all__ = ["Settings", "Theme"]
 
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _LONGEST_SESSION = timedelta(days=365)
@@ -52,27 +49,27 @@ class Theme:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What all of the page goes by. Its fields are the arguments of `KeyAdmin`, which describes them.
+    """What all of the page goes by. Its fields are the arguments of `KeyAdmin`, which describes them and has defaults.
 
     Raises `ConfigurationError` if one of them cannot be right.
     """
 
     store: KeyRegistry
-    identify: Identify | None = None
-    sign_in_url: str | None = None
-    policy: Policy | None = None
-    scopes: Iterable[str] | Mapping[str, str] = ()
-    lifetimes: Iterable[timedelta] = DEFAULT_LIFETIMES
-    default_lifetime: timedelta | None = timedelta(days=90)
-    session_lifetime: timedelta = timedelta(hours=12)
-    url: str | None = None
-    sample_path: str = "/"
-    origins: Iterable[str] = ()
-    trusted_hops: int | None = None
-    secure_cookies: bool | None = None
-    title: str = "API keys"
-    theme: Theme = field(default_factory=Theme)
-    clock: Clock = utc_now
+    identify: Identify | None
+    sign_in_url: str | None
+    policy: Policy | None
+    scopes: Iterable[str] | Mapping[str, str]
+    lifetimes: Iterable[timedelta]
+    default_lifetime: timedelta | None
+    session_lifetime: timedelta
+    url: str | None
+    sample_path: str
+    origins: Iterable[str]
+    trusted_hops: int | None
+    secure_cookies: bool | None
+    title: str
+    theme: Theme
+    clock: Clock
     # What is made of these, ready to be used.
     scopes_on_offer: Mapping[str, str] = field(init=False)
     """Names of scopes, and what each allows, in words (empty where the app has said nothing); in the app's order."""
