@@ -13,7 +13,7 @@ from keyguard.admin._in_front import access_in_front
 from keyguard.admin._problems import Problem
 from keyguard.admin._templates import ENVIRONMENT
 
-__all__ = ["guarded_send", "html", "problem_document"]
+__all__ = ["guarded_send", "html", "problem_document", "problem_json"]
 
 _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "

@@ -166,20 +166,20 @@ class Visit:
     ) -> Response:
         """Return a page made from a template, which has `more` and what every template has.
 
-        That is `settings`, `brand` (the page's title), `visitor` (None for nobody), `can_sign_out`, `csrf_token`, `url`
-        (this visit's), `now`, and `told`: a `Notice` that is shown this once, or None.
+        That is `brand` (the page's title), `visitor` (None for nobody), `can_sign_out`, `csrf_token`, `url` (this
+        visit's), `asset` (the address of a file of ours), `section` (which of those in the bar it belongs to), `now`,
+        and `notice`: a `Notice` that is shown this once, or None.
         """
         everywhere = {
-            "settings": self.settings,
             "brand": self.settings.title,
             "visitor": self.visitor,
             "can_sign_out": self.visitor is not None and self.visitor.way is Way.SESSION,
             "csrf_token": self.csrf_token,
             "url": self.url,
             "asset": self._asset,
-            "here": "",
+            "section": "",
             "now": self.settings.clock(),
-            "told": self._take_notice(),
+            "notice": self._take_notice(),
         }
         return html(template, status, {**everywhere, **more}, headers=headers)
 
@@ -190,12 +190,12 @@ class Visit:
             self.cookies.keep("notice", self.seal.sign("notice", said), _NOTICE_SECONDS)
         return RedirectResponse(self.url(path, **query), status_code=HTTPStatus.SEE_OTHER)
 
-    def _asset(self, name: str) -> str:
-        return self.url(f"/assets/{name}", v=assets_of(self.settings.theme)[name].version)
-
     def go_back(self, place: str) -> Response:
         """Send the browser to a `place` that `way_back` has returned: a path of the page's own with its query."""
         return RedirectResponse(f"{self._root}{place}", status_code=HTTPStatus.SEE_OTHER)
+
+    def _asset(self, name: str) -> str:
+        return self.url(f"/assets/{name}", v=assets_of(self.settings.theme)[name].version)
 
     def _take_notice(self) -> Notice | None:
         brought = self.cookies.brought("notice")

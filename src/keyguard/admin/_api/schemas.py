@@ -23,6 +23,7 @@ __all__ = [
     "ROTATION",
     "SIGN_IN",
     "STATES",
+    "Json",
 ]
 
 Json = dict[str, Any]

@@ -63,7 +63,7 @@ def _shown_before(visit: Visit, key_id: str, heading: str) -> Response:
     return visit.page(
         "message.html",
         HTTPStatus.CONFLICT,
-        here="keys",
+        section="keys",
         heading=heading,
         sentence="It was shown once, and is not shown again. If you did not copy it, delete it and create another one.",
         link=visit.url(key_path(key_id)),

@@ -78,7 +78,7 @@ async def keys(visit: Visit) -> Response:
 
     return visit.page(
         "list.html",
-        here="keys",
+        section="keys",
         chosen=chosen,
         keys=found.keys,
         part=part(chosen, len(found.keys), found.total, link),
@@ -177,7 +177,7 @@ async def activity(visit: Visit) -> Response:
     events = await desk.events(owner.id, before=feed.before_of(visit), limit=feed.PER_PAGE + 1)
     return visit.page(
         "activity.html",
-        here="activity",
+        section="activity",
         owner=owner,
         is_mine=owner.id == desk.visitor.owner.id,
         owners=[each.name for each in owners[:_MOST_SUGGESTED]],

@@ -55,7 +55,7 @@ def new_page(visit: Visit, filled: Filled | None = None, errors: Mapping[str, st
     return visit.page(
         "new.html",
         HTTPStatus.UNPROCESSABLE_ENTITY if errors else HTTPStatus.OK,
-        here="keys",
+        section="keys",
         filled=filled,
         errors=errors or {},
         once=visit.seal.sign(_PURPOSE, id_from_entropy(secrets.token_bytes(ID_ENTROPY_BYTES))),
@@ -82,7 +82,7 @@ def made_page(visit: Visit, issued: Issued, done: str) -> Response:
     masked = f"{key.prefix}{key.id}_{'•' * 8}"
     return visit.page(
         "made.html",
-        here="keys",
+        section="keys",
         key=key,
         text=text,
         masked=masked,
@@ -115,7 +115,7 @@ async def key_page(
     return visit.page(
         "key.html",
         HTTPStatus.UNPROCESSABLE_ENTITY if errors else HTTPStatus.OK,
-        here="keys",
+        section="keys",
         key=key,
         owner=shown.owner,
         usage=shown.usage,
@@ -168,7 +168,7 @@ def rotate_page(visit: Visit, key: KeyRecord, *, grace: str = "0", errors: Mappi
     return visit.page(
         "rotate.html",
         HTTPStatus.UNPROCESSABLE_ENTITY if errors else HTTPStatus.OK,
-        here="keys",
+        section="keys",
         key=key,
         tag=etag_of(key),
         graces=graces(key, now),
@@ -198,7 +198,7 @@ def delete_page(visit: Visit, found: Sequence[ListedKey], missing: int, back: st
     mine = visit.desk.visitor.owner.id
     return visit.page(
         "delete.html",
-        here="keys",
+        section="keys",
         keys=[{"key": each.key, "owner": each.owner, "usage": each.usage, "tag": etag_of(each.key)} for each in found],
         mine=mine,
         missing=missing,
@@ -208,4 +208,4 @@ def delete_page(visit: Visit, found: Sequence[ListedKey], missing: int, back: st
 
 def deleted_page(visit: Visit, results: Sequence[Deleted], sentence: str) -> Response:
     """Return the page that says of each key whether it was deleted, and why not."""
-    return visit.page("deleted.html", HTTPStatus.CONFLICT, here="keys", results=results, sentence=sentence)
+    return visit.page("deleted.html", HTTPStatus.CONFLICT, section="keys", results=results, sentence=sentence)
