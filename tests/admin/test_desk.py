@@ -90,7 +90,7 @@ async def test_owners_are_for_superusers(desk_of, people):
     with pytest.raises(Problem, match="Superuser rights"):
         await desk_of("bob").owners()
     for owner_id in (people.ada.id, "zz", ""):
-        with pytest.raises(NotFound):
+        with pytest.raises(Problem, match="There is no such owner here"):
             await desk_of("bob").owner(owner_id)
 
 

@@ -1,6 +1,7 @@
 """What forms change: each change says what happened, and what failed says why."""
 
 from datetime import timedelta
+from urllib.parse import urlencode
 
 import pytest
 from html_pages import read_page
@@ -261,3 +262,20 @@ async def test_another_owner_s_key_is_not_there(signed_in, issue, store, people,
         await notice(root, await fill(root, f"/delete?id={key.id}"))
         == f"Deleted “b's” ({key.hint}). From now on it is refused."
     )
+
+
+async def test_deleting_leads_back_to_the_same_list(signed_in, issue):
+    """Whoever deletes keys that they have searched for, or decides not to, sees the rest of what was found."""
+    one, two = await issue("test one"), await issue("test two")
+    browser = await signed_in("root")
+    wanted = "/?q=test&state=active&owner=ada&sort=name"
+    form = read_page(await browser.get(wanted)).one("form", method="get")
+    kept = {each["name"]: each["value"] for each in form.all("input", type="hidden")}
+    assert kept == {"q": "test", "state": "active", "owner": "ada", "sort": "name"}
+    path = "/delete?" + urlencode({**kept, "id": one.id})
+    assert read_page(await browser.get(path)).one("a", class_="button")["href"] == f"/keys{wanted}"
+    said = await notice(browser, await fill(browser, path), wanted)
+    assert said.startswith("Deleted “test one”")
+    await notice(browser, await browser.get(path), wanted)
+    answer = await browser.get(f"/delete?id={two.id}&q={'a' * 40}")
+    assert "a" * 40 not in answer.text

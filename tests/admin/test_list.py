@@ -169,3 +169,19 @@ async def test_a_superuser_sees_everyone_s(signed_in, issue, people):
 async def test_nobody_has_keys(signed_in):
     """A superuser of an empty store is told that nobody has a key."""
     assert (await see(await signed_in("root"))).one("h2").text == "Nobody has a key yet"
+
+
+async def test_what_is_found_elsewhere(signed_in, issue, store):
+    """Where nothing of the asked state fits, a link shows what of any other does."""
+    browser = await signed_in()
+    for name in ("old one", "old two"):
+        await lifecycle.revoke(store, (await issue(name)).id)
+    await issue("new")
+    nothing = (await see(browser, "/?q=old&sort=name")).one("section")
+    show, clear = nothing.all("a")
+    assert (show.text, clear.text) == ("Show 2 revoked keys", "Clear the search")
+    assert names(await see(browser, show["href"].removeprefix("/keys"))) == ["old one", "old two"]
+    nothing = (await see(browser, "/?q=new&state=disabled")).one("section")
+    assert nothing.all("a")[0].text == "Show 1 key of any state"
+    for path in ("/?q=zzz", "/?q=zzz&state=all"):
+        assert [each.text for each in (await see(browser, path)).one("section").all("a")] == ["Clear the search"]

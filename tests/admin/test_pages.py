@@ -106,7 +106,7 @@ async def test_activity_is_told_in_words(signed_in, issue, store, people, clock)
     assert page.one("h1").text == "Activity of ada"
     assert "deactivated the account of ada" in page.one("ol", class_="feed").text
     assert not (await see(root, "/activity?owner=bob")).all("ol", class_="feed")
-    await see(root, "/activity?owner=mallory", 404)
+    assert "There is no such owner here." in (await see(root, "/activity?owner=mallory", 404)).one("main").text
     await see(browser, "/activity?owner=bob-id", 404)
 
 

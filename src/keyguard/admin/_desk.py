@@ -73,7 +73,7 @@ class Desk:
     ) -> list[AuditEvent]:
         """Return what was done to an owner and their keys, the newest first; without `owner_id`, to the visitor.
 
-        Raises `NotFound` if it is another owner's, and the visitor no superuser.
+        Raises `Problem` (404) if it is another owner's, and the visitor no superuser.
         """
         owner = await self.owner(owner_id or self.visitor.owner.id)
         return await lifecycle.events(self._store, owner=owner, before=before, limit=limit)
@@ -94,12 +94,12 @@ class Desk:
         return {key.id: key for key in found if key is not None and self._may_see(key)}
 
     async def owner(self, owner_id: str) -> Owner:
-        """Return the visitor, or for a superuser any owner. Raises `NotFound`."""
+        """Return the visitor, or for a superuser any owner. Raises `Problem` (404) for any other."""
         if owner_id == self.visitor.owner.id:
             return self.visitor.owner
         found = await self._store.get_owner(owner_id) if self.visitor.is_superuser else None
         if found is None:
-            raise NotFound("no owner has that id")
+            raise Problem(HTTPStatus.NOT_FOUND, "not_found", "There is no such owner here.")
         return found
 
     async def owners(self) -> list[Owner]:

@@ -10,7 +10,16 @@ from keyguard.admin._desk import MOST_AT_ONCE
 from keyguard.admin._etags import etag_of
 from keyguard.admin._form import Form
 from keyguard.admin._pages.choices import GRACES, Filled, name_fault, read
-from keyguard.admin._pages.views import Deleted, deleted_page, key_page, made_page, new_page, once_of, rotate_page
+from keyguard.admin._pages.views import (
+    Deleted,
+    deleted_page,
+    key_page,
+    list_of,
+    made_page,
+    new_page,
+    once_of,
+    rotate_page,
+)
 from keyguard.admin._problems import problem_of
 from keyguard.admin._shown import Action, actions, amount, condition, in_a_sentence, key_path, listed, plain, until
 from keyguard.admin._visit import Notice, Visit
@@ -172,7 +181,9 @@ async def delete(visit: Visit, sent: Form) -> Response:
     failed = [each for each in results if each.failure]
     done = [each.called for each in results if not each.failure]
     if not failed:
-        return visit.go("/", Notice(text=f"Deleted {_names(done)}. From now on {_refused(len(done))}."))
+        brought = {name: sent.one(name) for name in ("q", "state", "owner", "sort", "page")}
+        told = Notice(text=f"Deleted {_names(done)}. From now on {_refused(len(done))}.")
+        return visit.go("/", told, **list_of(visit, brought).parameters)
     sentence = (
         f"{amount(len(failed), 'key')} could not be deleted. {amount(len(done), 'key')} {_was(len(done))} deleted."
     )

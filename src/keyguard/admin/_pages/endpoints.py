@@ -11,7 +11,7 @@ from keyguard.admin._doors import form, page
 from keyguard.admin._form import Form
 from keyguard.admin._pages import changes, feed
 from keyguard.admin._pages.listing import PER_PAGE, STATES, Chosen, columns, part
-from keyguard.admin._pages.views import delete_page, key_page, new_page, rotate_page
+from keyguard.admin._pages.views import delete_page, key_page, list_of, new_page, rotate_page
 from keyguard.admin._settings import Settings
 from keyguard.admin._shown import Action, actions, key_path
 from keyguard.admin._visit import Notice, Visit
@@ -64,13 +64,17 @@ async def keys(visit: Visit) -> Response:
         return _go_to(visit, chosen, owners)
     owner = _owner_called(chosen.owner, owners)
     unknown = bool(chosen.owner) and owner is None
-    query = chosen.query(None if owner is None else owner.id, now)
+    owner_id = None if owner is None else owner.id
+    query = chosen.query(owner_id, now)
     found = KeyPage(keys=(), total=0) if unknown else await _search(visit, query, chosen)
     last = max(-(-found.total // PER_PAGE), 1)
     if chosen.page > last:  # Whoever deletes what is on the last page comes back to it.
         chosen = replace(chosen, page=last)
         found = await _search(visit, query, chosen)
     bare = not found.total and not chosen.is_narrow
+    wider = replace(chosen, state="all")
+    is_nothing = not (found.total or bare or unknown)
+    elsewhere = (await _search(visit, wider.query(owner_id, now), wider)).total if is_nothing else 0
     orders = Chosen.orders(is_superuser=superuser)
 
     def link(to: Chosen) -> str:
@@ -88,6 +92,8 @@ async def keys(visit: Visit) -> Response:
         order_word=dict(orders)[chosen.sort],
         owners=[each.name for each in owners[:_MOST_SUGGESTED]],
         unknown_owner=unknown,
+        elsewhere=elsewhere,
+        link_elsewhere=link(wider),
         is_bare=bare,
         has_revoked=bare and (await desk.search(KeyQuery(), limit=1)).total > 0,
     )
@@ -144,15 +150,18 @@ async def rotate(visit: Visit) -> Response:
 
 async def delete(visit: Visit) -> Response:
     """Ask whether keys are to be deleted, and name them."""
-    ids = list(dict.fromkeys(visit.request.query_params.getlist("id")))[:MOST_AT_ONCE]
+    query = visit.request.query_params
+    ids = list(dict.fromkeys(query.getlist("id")))[:MOST_AT_ONCE]
     found = [each for each in [await _deletable(visit, key_id) for key_id in ids] if each is not None]
     if not found:
         text = (
             "Those keys are gone, or were deleted already." if ids else "Select the keys first that are to be deleted."
         )
-        return visit.go("/", Notice(kind="failed", text=text))
-    is_from_key = visit.request.query_params.get("from") == "key"
-    return delete_page(visit, found, len(ids) - len(found), key_path(found[0].key.id) if is_from_key else "/")
+        return visit.go("/", Notice(kind="failed", text=text), **list_of(visit, query).parameters)
+    is_from_key = query.get("from") == "key"
+    return delete_page(
+        visit, found, len(ids) - len(found), list_of(visit, query), key_path(found[0].key.id) if is_from_key else "/"
+    )
 
 
 async def _deletable(visit: Visit, key_id: str) -> ListedKey | None:

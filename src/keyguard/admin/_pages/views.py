@@ -13,6 +13,7 @@ from keyguard.admin._etags import etag_of
 from keyguard.admin._in_front import guard_in_front
 from keyguard.admin._pages import feed
 from keyguard.admin._pages.choices import Filled, days, graces, lifetimes
+from keyguard.admin._pages.listing import Chosen
 from keyguard.admin._pages.samples import address_of, samples, sources_of
 from keyguard.admin._pages.told import PLAIN_REASONS
 from keyguard.admin._problems import Problem
@@ -33,7 +34,17 @@ from keyguard.keys import ID_ENTROPY_BYTES, id_from_entropy
 from keyguard.lifecycle import Issued
 from keyguard.model import KeyRecord, ListedKey
 
-__all__ = ["Deleted", "delete_page", "deleted_page", "key_page", "made_page", "new_page", "once_of", "rotate_page"]
+__all__ = [
+    "Deleted",
+    "delete_page",
+    "deleted_page",
+    "key_page",
+    "list_of",
+    "made_page",
+    "new_page",
+    "once_of",
+    "rotate_page",
+]
 
 _PURPOSE = "new key"
 
@@ -193,8 +204,11 @@ class Deleted:
     """Why it was not; empty if it was."""
 
 
-def delete_page(visit: Visit, found: Sequence[ListedKey], missing: int, back: str) -> Response:
-    """Return the page that asks whether these keys are to be deleted; `missing` others could not be."""
+def delete_page(visit: Visit, found: Sequence[ListedKey], missing: int, chosen: Chosen, back: str) -> Response:
+    """Return the page that asks whether these keys are to be deleted; `missing` others could not be.
+
+    Whoever does not want to goes to the path `back`; whoever has done it to the list as it was `chosen`.
+    """
     mine = visit.desk.visitor.owner.id
     return visit.page(
         "delete.html",
@@ -202,8 +216,15 @@ def delete_page(visit: Visit, found: Sequence[ListedKey], missing: int, back: st
         keys=[{"key": each.key, "owner": each.owner, "usage": each.usage, "tag": etag_of(each.key)} for each in found],
         mine=mine,
         missing=missing,
-        back=back,
+        chosen=chosen,
+        back=visit.url(back, **(chosen.parameters if back == "/" else {})),
     )
+
+
+def list_of(visit: Visit, brought: Mapping[str, str]) -> Chosen:
+    """Return the list that somebody comes from, as the query of an address or the fields of a form say it."""
+    chosen = Chosen.of(brought, is_superuser=visit.desk.visitor.is_superuser)
+    return chosen.for_address(visit.settings.store.keyring, ())
 
 
 def deleted_page(visit: Visit, results: Sequence[Deleted], sentence: str) -> Response:
