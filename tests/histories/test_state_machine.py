@@ -432,7 +432,5 @@ def test_on_postgresql(postgres_url):
     """The same on PostgreSQL, where what is changed in SQL is seen within the lease."""
     run_state_machine_as_test(
         lambda: PostgreSQLMachine(postgres_url),
-        settings=settings(
-            max_examples=8 * MORE, stateful_step_count=15, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=8 * MORE, stateful_step_count=15, suppress_health_check=list(HealthCheck)),
     )
