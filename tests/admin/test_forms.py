@@ -38,6 +38,9 @@ async def test_a_key_is_disabled_and_enabled(signed_in, issue, store, clock):
     browser = await signed_in()
     said = await notice(browser, await press(browser, key, "disable"), f"/key/{key.id}")
     assert said == "Disabled “k”. It is refused until you enable it."
+    unnamed = await issue()
+    said = await notice(browser, await press(browser, unnamed, "disable"))
+    assert said == f"Disabled kg_{unnamed.id}. It is refused until you enable it."
     assert (await lifecycle.get(store, key.id)).state(clock()) is KeyState.DISABLED
     assert await notice(browser, await press(browser, key, "enable")) == "Enabled “k”. It works again."
     assert (await lifecycle.get(store, key.id)).state(clock()) is KeyState.ACTIVE

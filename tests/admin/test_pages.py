@@ -104,6 +104,7 @@ async def test_activity_is_told_in_words(signed_in, issue, store, people, clock)
     root = await signed_in("root")
     page = await see(root, "/activity?owner=ada")
     assert page.one("h1").text == "Activity of ada"
+    assert page.one("title").text == "Activity of ada · API keys"
     assert "deactivated the account of ada" in page.one("ol", class_="feed").text
     assert not (await see(root, "/activity?owner=bob")).all("ol", class_="feed")
     assert "There is no such owner here." in (await see(root, "/activity?owner=mallory", 404)).one("main").text

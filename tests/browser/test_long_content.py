@@ -20,6 +20,10 @@ BEYOND = """() => [...document.querySelectorAll(".card.flush *")]
     .map((element) => element.outerHTML.slice(0, 160))"""
 """What reaches beyond the right edge of the card that it is in; on telephones the table's head is there unseen."""
 
+INDENTS = """() => [...new Set([...document.querySelectorAll("td[data-label]")]
+    .map((cell) => getComputedStyle(cell).paddingInlineStart))]"""
+"""How far in from its edge what stands in a cell begins: on telephones, cells stand below one another."""
+
 
 @pytest.mark.parametrize("name", ["W" * 200, "nightly backup of everything that there is " * 4])
 async def test_no_column_is_cut_off(browse, people, store, url, name):
@@ -45,3 +49,4 @@ async def test_no_column_is_cut_off(browse, people, store, url, name):
             await page.set_viewport_size({"width": width, "height": 900})
             assert await page.evaluate(BEYOND) == [], (person.name[:4], width)
             assert await page.evaluate("document.documentElement.scrollWidth") <= width
+            assert width > 1024 or await page.evaluate(INDENTS) == ["0px"]

@@ -58,7 +58,7 @@ async def new(visit: Visit, sent: Form) -> Response:
     except Conflict:
         return _shown_before(visit, key_id, "The key was created already")
     key = issued.record
-    return made_page(visit, issued, f"Created {in_a_sentence(key.name, key.hint)}. {_life(key, visit)}")
+    return made_page(visit, issued, f"Created {_called(key)}. {_life(key, visit)}")
 
 
 def _life(key: KeyRecord, visit: Visit) -> str:
@@ -100,21 +100,21 @@ async def rename(visit: Visit, sent: Form) -> Response:
 async def disable(visit: Visit, sent: Form) -> Response:
     """Refuse a key for now."""
     key = await _read(visit, sent)
-    sentence = f"Disabled {in_a_sentence(key.name, key.hint)}. It is refused until you enable it."
+    sentence = f"Disabled {_called(key)}. It is refused until you enable it."
     return await _done(visit, key, Action.DISABLE, lambda: visit.desk.disable(key.id, expected=key), sentence)
 
 
 async def enable(visit: Visit, sent: Form) -> Response:
     """Let a disabled key in again."""
     key = await _read(visit, sent)
-    sentence = f"Enabled {in_a_sentence(key.name, key.hint)}. It works again."
+    sentence = f"Enabled {_called(key)}. It works again."
     return await _done(visit, key, Action.ENABLE, lambda: visit.desk.enable(key.id, expected=key), sentence)
 
 
 async def end_grace(visit: Visit, sent: Form) -> Response:
     """Stop a key now whose place another one has taken."""
     key = await _read(visit, sent)
-    sentence = f"Ended the grace of {in_a_sentence(key.name, key.hint)}. It is refused from now on."
+    sentence = f"Ended the grace of {_called(key)}. It is refused from now on."
     return await _done(visit, key, Action.END_GRACE, lambda: visit.desk.end_grace(key.id, expected=key), sentence)
 
 
@@ -133,7 +133,7 @@ async def rotate(visit: Visit, sent: Form) -> Response:
         issued = await visit.desk.rotate(key.id, grace=chosen, expected=key)
     except Changed:
         return _changed(visit, key)
-    return made_page(visit, issued, f"Rotated {in_a_sentence(key.name, key.hint)}. {_end(key, chosen, visit)}")
+    return made_page(visit, issued, f"Rotated {_called(key)}. {_end(key, chosen, visit)}")
 
 
 def _end(key: KeyRecord, grace: timedelta, visit: Visit) -> str:
@@ -208,6 +208,11 @@ async def _deleted(visit: Visit, key_id: str, tag: str) -> Deleted:
             raise
         return Deleted(called=called, failure=problem.detail)
     return Deleted(called=called)
+
+
+def _called(key: KeyRecord) -> str:
+    """Return what a key is called in a sentence, which may end with that: not in the dots of a hint."""
+    return in_a_sentence(key.name, f"{key.prefix}{plain(key.id)}")
 
 
 def _told_apart(key: KeyRecord) -> str:
