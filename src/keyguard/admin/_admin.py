@@ -82,7 +82,7 @@ class KeyAdmin:
         theme: Theme = Theme(),  # noqa: B008 A frozen value.
         clock: Clock = utc_now,
     ) -> None:
-        self.settings = Settings(
+        self.settings: Settings = Settings(
             store=store,
             identify=identify,
             sign_in_url=sign_in_url,
