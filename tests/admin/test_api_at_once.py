@@ -115,6 +115,25 @@ async def test_of_several_each_has_what_became_of_it_when_the_store_fails(ada, s
     assert results[1]["problem"]["code"] == "unavailable"
 
 
+async def test_a_new_key_is_told_though_the_store_fails_after_it(ada, store, monkeypatch):
+    """A key that took another's place is shown, whatever can still be said of the other one."""
+    made, rotate = await ada.issue(), type(store).rotate_key
+
+    async def rotate_and_fail(self, *args, **more):
+        done = await rotate(self, *args, **more)
+        monkeypatch.setattr(type(store), "get_key", fail)
+        return done
+
+    async def fail(*_args, **_more):
+        raise StoreUnavailable("down")
+
+    monkeypatch.setattr(type(store), "rotate_key", rotate_and_fail)
+    answer = await ada.post(f"/keys/{made['id']}/rotate", {}, if_match=made["etag"])
+    assert answer.status_code == 201
+    assert answer.json()["key"].startswith(f"kg_{answer.json()['id']}_")
+    assert "predecessor" not in answer.json()
+
+
 async def test_what_nobody_expected_is_told_to_nobody(ada, store, monkeypatch):
     """What nobody expected while several are deleted is answered as anywhere: 500, and nothing of it is told."""
     made = await ada.issue()

@@ -27,7 +27,7 @@ from keyguard.admin._problems import Problem, problem_of
 from keyguard.admin._settings import Settings
 from keyguard.admin._visit import Visit, not_signed_in
 from keyguard.admin._visitor import Way
-from keyguard.errors import Changed
+from keyguard.errors import Changed, KeyguardError
 from keyguard.lifecycle import Issued
 from keyguard.model import AuditEvent, KeyRecord, ListedKey, Usage
 
@@ -168,10 +168,14 @@ async def _delete_key(call: _Call) -> Response:
 async def _rotate_key(call: _Call) -> Response:
     visit = call.visit
     grace = timedelta(seconds=call.body.get("grace_seconds", 0))
-    issued = await visit.desk.rotate(call.key_id, grace=grace, expected=call.expected)
     old = await visit.desk.look(call.key_id)
+    issued = await visit.desk.rotate(call.key_id, grace=grace, expected=call.expected)
     new = ListedKey(key=issued.record, owner=old.owner, usage=_UNUSED)
-    return _new_key_answer(visit, new, issued, predecessor=key_json(old, visit.settings.clock()))
+    try:
+        ended = await visit.desk.look(call.key_id)
+    except KeyguardError:  # The new key is there: whoever asked for it must be told its text.
+        return _new_key_answer(visit, new, issued)
+    return _new_key_answer(visit, new, issued, predecessor=key_json(ended, visit.settings.clock()))
 
 
 async def _end_grace(call: _Call) -> Response:

@@ -248,7 +248,7 @@ _SESSION: Final = _object(
 ANSWERS = {
     "Key": _object(**_KEY_MEMBERS),
     "IssuedKey": _object(**_KEY_MEMBERS, key=_THE_KEY),
-    "RotatedKey": _object(**_KEY_MEMBERS, key=_THE_KEY, predecessor=_ref("Key")),
+    "RotatedKey": _object("predecessor", **_KEY_MEMBERS, key=_THE_KEY, predecessor=_ref("Key")),
     "Keys": _object(keys=_list(_ref("Key")), total=_WHOLE, page=_WHOLE, per_page=_WHOLE),
     "Deleted": _object(
         results=_list(_object("key", "problem", id=_TEXT, deleted=_YES_OR_NO, key=_ref("Key"), problem=_ref("Problem")))
