@@ -240,6 +240,14 @@ async def test_with_auto_login_the_visitor_is_that_user(make_app, browse, people
     assert (await browser.get("/sign-in")).headers["location"] == "/keys/"
 
 
+async def test_that_everybody_is_that_user_is_said_once(make_app, browse, people, caplog):
+    """Under a policy that still asks programs for a key, whoever reaches the page makes one: the log says so."""
+    app = make_app(guard_policy=AUTO["auto_login"])
+    for _ in range(2):
+        await browse(app).get("/")
+    assert [record.levelname for record in caplog.records if "ANYONE" in record.getMessage()] == ["WARNING"]
+
+
 async def test_auto_login_changes_need_a_token(make_app, browse, store, people):
     """That everybody is signed in does not let other sites' pages do anything."""
     browser = browse(make_app(guard_policy=AUTO["auto_login"]))

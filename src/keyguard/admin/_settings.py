@@ -79,6 +79,8 @@ class Settings:
     """The one that is chosen already; None for no end."""
     trusted_origins: frozenset[str] = field(init=False)
     opening: Opening = field(init=False, repr=False, compare=False)
+    warned_of: set[str] = field(init=False, repr=False, compare=False)
+    """As whom everybody is signed in, as the log has been told: once."""
 
     def __post_init__(self) -> None:
         """Check the values, and make of them what is used."""
@@ -95,6 +97,7 @@ class Settings:
             "lifetimes_on_offer": tuple(sorted(offered)),
             "lifetime_by_default": default,
             "opening": Opening(self.store),
+            "warned_of": set(),
             "trusted_origins": frozenset(map(_origin, _listed("origins", self.origins))),
         }
         for name, value in made.items():

@@ -11,7 +11,7 @@ from keyguard.admin._in_front import access_in_front, guard_in_front
 from keyguard.admin._problems import Problem
 from keyguard.admin._settings import Settings
 from keyguard.errors import StoreUnavailable
-from keyguard.journal import Journal
+from keyguard.journal import Journal, logger
 from keyguard.middleware import Identify, KeyGuard, answer_of
 from keyguard.model import ALL_SCOPES, Allowed, Owner, Principal, Rule
 from keyguard.settings import Policy
@@ -86,6 +86,9 @@ async def _by_auto_login(settings: Settings, scope: Scope) -> Visitor | None:
     owner = await settings.store.find_owner(policy.auto_login_user)
     if owner is None or not owner.is_active:
         raise _forbidden("no_auto_login_user", "The user whom everybody is signed in as is not there, or deactivated.")
+    if owner.name not in settings.warned_of:
+        settings.warned_of.add(owner.name)
+        logger.warning("ANYONE who can reach the key page acts there as the user %r, and makes keys of theirs", owner.name)
     return Visitor(owner=owner, is_superuser=owner.is_superuser, way=Way.AUTO_LOGIN)
 
 
