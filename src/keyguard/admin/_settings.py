@@ -92,7 +92,7 @@ class Settings:
         lifetimes = _lifetimes(self.lifetimes, self.default_lifetime, self.session_lifetime)
         default = longest if longest is not None and self._is_beyond(longest) else self.default_lifetime
         offered = {each for each in (*lifetimes, default) if each is not None and (longest is None or each <= longest)}
-        made = {
+        made: dict[str, object] = {
             "scopes_on_offer": _scopes(self.scopes),
             "lifetimes_on_offer": tuple(sorted(offered)),
             "lifetime_by_default": default,

@@ -88,7 +88,9 @@ async def _by_auto_login(settings: Settings, scope: Scope) -> Visitor | None:
         raise _forbidden("no_auto_login_user", "The user whom everybody is signed in as is not there, or deactivated.")
     if owner.name not in settings.warned_of:
         settings.warned_of.add(owner.name)
-        logger.warning("ANYONE who can reach the key page acts there as the user %r, and makes keys of theirs", owner.name)
+        logger.warning(
+            "ANYONE who can reach the key page acts there as the user %r, and makes keys of theirs", owner.name
+        )
     return Visitor(owner=owner, is_superuser=owner.is_superuser, way=Way.AUTO_LOGIN)
 
 
