@@ -110,7 +110,7 @@ def test_the_extras_are_those_declared():
     declared = {
         match[1] for each in requires("keyguard-asgi") if (match := re.search(r"extra == ['\"](\w+)['\"]", each))
     }
-    assert declared == {"cli", "fastapi", "langflow", "postgres"}
+    assert declared == {"admin", "cli", "fastapi", "langflow", "postgres"}
 
 
 def test_the_package_is_typed():

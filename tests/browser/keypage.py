@@ -71,6 +71,7 @@ class KeyPage:
         await self.page.get_by_label("Name").fill(name)
         await self.button("Create key").click()
         await expect(self.heading("Copy your key")).to_be_visible()
+        await self.page.wait_for_load_state()  # Its script has begun then, if there are scripts.
 
     async def copy(self):
         """Copy the new key, and return it; from now on no log may show it."""

@@ -18,6 +18,7 @@ from keyguard.cli._doctor_postgres import listener_finding, server_finding
 from keyguard.cli._doctor_sqlite import file_system_finding
 from keyguard.cli._doctor_tables import clock_finding
 from keyguard.cli._findings import Verdict
+from keyguard.stores._schema import REVISION, VERSION
 from keyguard.stores.sql import SQLStore
 
 PEPPERS = [f"a-pepper-for-the-tests-{number}" for number in range(3)]
@@ -81,12 +82,16 @@ def test_it_changes_nothing(mine, key):
 
 TABLES_THAT_DIFFER = {
     "older": (["UPDATE keyguard_meta SET value = '2' WHERE name = 'schema'"], "problem", "`keyguard migrate`"),
-    "later": (["UPDATE keyguard_meta SET value = '4' WHERE name = 'schema'"], "problem", "Update Keyguard"),
+    "later": (
+        [f"UPDATE keyguard_meta SET value = '{int(VERSION) + 1}' WHERE name = 'schema'"],
+        "problem",
+        "Update Keyguard",
+    ),
     "strange": (["UPDATE keyguard_meta SET value = 'x' WHERE name = 'schema'"], "problem", "`keyguard migrate`"),
     "none": (["DROP TABLE keyguard_meta"], "problem", "Is it the right database?"),
     "empty": (["DELETE FROM keyguard_meta"], "problem", "keyguard_meta is empty"),
     "missing": (["DROP TABLE keyguard_uses"], "problem", "There is no table keyguard_uses."),
-    "noted": (["UPDATE keyguard_alembic_version SET version_num = '0002'"], "warning", "says 0002, not 0003"),
+    "noted": (["UPDATE keyguard_alembic_version SET version_num = '0002'"], "warning", f"says 0002, not {REVISION}"),
     "unnoted": (["DROP TABLE keyguard_alembic_version"], "warning", "says None"),
 }
 
