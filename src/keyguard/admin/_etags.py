@@ -19,8 +19,8 @@ _LIST = re.compile(rf"[ \t,]*{_TAG.pattern}([ \t]*,[ \t,]*{_TAG.pattern})*[ \t,]
 
 def etag_of(key: KeyRecord) -> str:
     """Return the tag of what of a key can change by somebody's doing: the same that stores compare with `expected`."""
-    times = (key.expires_at, key.disabled_at, key.revoked_at, key.rotated_at)
-    text = "\0".join([key.id, *("" if time is None else time.isoformat() for time in times), key.name])
+    name, *times = key.changeable
+    text = "\0".join([key.id, *("" if time is None else time.isoformat() for time in times), name])
     return f'"{sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]}"'
 
 

@@ -3,7 +3,6 @@
 import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
-from operator import attrgetter
 
 from keyguard.clock import utc_now
 from keyguard.errors import Changed, ConfigurationError, Conflict
@@ -20,9 +19,6 @@ from keyguard.settings import Keyring
 __all__ = ["end_grace", "rotate"]
 
 _ATTEMPTS = 5
-
-_CHANGING = attrgetter("name", "expires_at", "disabled_at", "revoked_at", "rotated_at")
-"""What of a key people change: what `KeyRegistry` compares with an expected one, too."""
 
 
 async def rotate(
@@ -108,7 +104,7 @@ async def end_grace(
 
 
 def _check_unchanged(record: KeyRecord, expected: KeyRecord | None) -> None:
-    if expected is not None and _CHANGING(record) != _CHANGING(expected):
+    if expected is not None and record.changeable != expected.changeable:
         raise Changed("the key is not as it was when it was read: look at it again")
 
 

@@ -120,6 +120,11 @@ class KeyRecord:
         return self.revoked_at is not None and self.rotated_at is not None and self.revoked_reason == "rotated"
 
     @property
+    def changeable(self) -> tuple[str, *tuple[datetime | None, ...]]:
+        """What of the key people change when it is there: what is compared with an `expected` one."""
+        return self.name, self.expires_at, self.disabled_at, self.revoked_at, self.rotated_at
+
+    @property
     def hint(self) -> str:
         """How people tell their keys apart, such as ``kg_3fJ2…``: prefix and id, no character of the secret."""
         return f"{self.prefix}{self.id[:4]}…"

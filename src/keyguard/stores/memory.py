@@ -51,9 +51,6 @@ _AGE = attrgetter("created_at", "id")
 _CARRIED_OVER = attrgetter("name", "expires_at", "disabled_at")
 """What of a key can change, and makes a difference to the one that takes its place."""
 
-_CHANGEABLE = attrgetter("name", "expires_at", "disabled_at", "revoked_at", "rotated_at")
-"""What of a key can change."""
-
 _logger = logging.getLogger("keyguard")
 
 
@@ -292,5 +289,5 @@ class MemoryStore(OwnersInMemory, CountsInMemory):
 
 def _check_unchanged(record: KeyRecord, expected: KeyRecord | None) -> None:
     """Raise `Changed` if a key is not as somebody has read it."""
-    if expected is not None and _CHANGEABLE(record) != _CHANGEABLE(expected):
+    if expected is not None and record.changeable != expected.changeable:
         raise Changed("the key is not as it was when it was read: somebody has changed it meanwhile")
