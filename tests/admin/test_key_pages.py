@@ -60,6 +60,17 @@ async def test_a_key_with_an_odd_id_is_found_by_its_links(signed_in, issue, stor
     assert any(f"{key.prefix}{key_id}" in text for text in shown)
 
 
+async def test_a_successor_is_known_however_much_was_done_since(signed_in, issue, store, clock):
+    """A key that was switched off and on a hundred times after its rotation still leads to the one in its place."""
+    old = await issue("ci", ago=timedelta(days=1))
+    new = (await lifecycle.rotate(store, old.id, grace=timedelta(hours=1), clock=clock)).record
+    for _ in range(100):
+        await lifecycle.disable(store, old.id, clock=clock)
+        await lifecycle.enable(store, old.id, clock=clock)
+    page = await see(await signed_in(), f"/key/{old.id}")
+    assert facts(page)["Replaced by"] == f"ci {new.hint} (just now)"
+
+
 async def test_a_key_s_relatives_are_linked(signed_in, issue, store, clock):
     """A key that was rotated leads to the one in its place, and that one back; a gone one is named."""
     old = await issue("ci", ago=timedelta(days=1))

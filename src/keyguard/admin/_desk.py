@@ -15,7 +15,18 @@ from keyguard.admin._settings import Settings
 from keyguard.admin._visitor import Visitor
 from keyguard.errors import ConfigurationError, NotFound
 from keyguard.lifecycle import Issued
-from keyguard.model import AuditEvent, IPNetwork, KeyPage, KeyQuery, KeyRecord, ListedKey, Owner, Scopes, Usage
+from keyguard.model import (
+    AuditEvent,
+    AuditKind,
+    IPNetwork,
+    KeyPage,
+    KeyQuery,
+    KeyRecord,
+    ListedKey,
+    Owner,
+    Scopes,
+    Usage,
+)
 from keyguard.ports import UsageStore
 
 __all__ = ["LONGEST_NAME", "MOST_AT_ONCE", "Desk"]
@@ -60,13 +71,20 @@ class Desk:
         usage = await lifecycle.usage(self._store, key_id) if isinstance(self._store, UsageStore) else Usage(total=0)
         return ListedKey(key=record, owner=owner, usage=usage)
 
-    async def key_events(self, key_id: str, *, before: int | None = None, limit: int = 50) -> list[AuditEvent]:
-        """Return what was done to a key, the newest first, and before the event with the id `before`.
+    async def key_events(
+        self,
+        key_id: str,
+        *,
+        kinds: Collection[AuditKind] | None = None,
+        before: int | None = None,
+        limit: int = 50,
+    ) -> list[AuditEvent]:
+        """Return what was done to a key, of some kinds or all, the newest first, before the event with the id `before`.
 
         Raises `NotFound`, and `ConfigurationError` if `limit` is not 1 or more.
         """
         record = await self._key(key_id)
-        return await lifecycle.events(self._store, key=record, before=before, limit=limit)
+        return await lifecycle.events(self._store, key=record, kinds=kinds, before=before, limit=limit)
 
     async def events(
         self, owner_id: str | None = None, *, before: int | None = None, limit: int = 50

@@ -70,5 +70,5 @@ async def successor_of(desk: Desk, key: KeyRecord) -> str:
     """Return the id of the key that has taken the place of `key`; empty if none has, or nobody has noted it."""
     if key.rotated_at is None:
         return ""
-    events = await desk.key_events(key.id, limit=200)  # A key is rotated once, and not much is done to it afterwards.
-    return next((told(event).key_id for event in events if event.kind is AuditKind.KEY_ROTATED), "")
+    events = await desk.key_events(key.id, kinds={AuditKind.KEY_ROTATED}, limit=1)
+    return next((told(event).key_id for event in events), "")
