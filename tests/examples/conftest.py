@@ -35,9 +35,14 @@ class Example:
         return [line.strip() for line in self.printed.splitlines() if line.lstrip().startswith("curl ")]
 
     @property
+    def url(self):
+        """Where it can be reached."""
+        return re.search(r"http://127\.0\.0\.1:\d+", self.printed)[0]
+
+    @property
     def keys(self):
-        """The keys that it shows."""
-        return set(re.findall(r"[a-z]+_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}", self.printed))
+        """The keys that it shows, each once, in their order."""
+        return list(dict.fromkeys(re.findall(r"[a-z]+_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}", self.printed)))
 
 
 def free_port():

@@ -10,6 +10,8 @@ SERVERS = {
     # What the printed lines are answered with, in their order.
     "quickstart/server.py": [200, 200, 401, 403, 200],
     "fastapi_app/app.py": [200, 200, 403, 201, 200, 204, 401],
+    "litestar_app/app.py": [200, 200, 403, 201, 403, 200, 401, 401, 200],
+    "quart_app/app.py": [200, 200, 403, 201, 200, 403, 200, 401, 200],
     "custom_store/server.py": [200, 200, 401],
     "key_page/server.py": [401, 200],
 }
@@ -31,7 +33,7 @@ def test_starting_again(start, call, path):
     with start(path) as first:
         pass
     with start(path) as second:
-        assert not first.keys & second.keys
+        assert not {*first.keys} & {*second.keys}
         assert call(second.calls[0])[0] == 200
         key, new_key = (next(key for key in example.keys if key in example.calls[0]) for example in (first, second))
         assert call(second.calls[0].replace(new_key, key))[0] == 200

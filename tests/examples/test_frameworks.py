@@ -1,0 +1,52 @@
+"""The examples in other frameworks than Starlette do in their framework's own way what the quickstart does."""
+
+import json
+
+import httpx2
+
+from keyguard import lifecycle
+from keyguard.stores.sql import SQLStore
+
+
+def test_litestars_docs_page_says_where_a_key_goes(start, call):
+    """The Litestar app's OpenAPI document is open to everybody, and asks for a key in the header for each route."""
+    with start("litestar_app/app.py") as example:
+        status, text = call(f"curl {example.url}/schema/openapi.json")
+    assert status == 200
+    document = json.loads(text)
+    (name,) = document["components"]["securitySchemes"]
+    assert document["security"] == [{name: []}]
+    assert document["components"]["securitySchemes"][name] == {"type": "apiKey", "in": "header", "name": "x-api-key"}
+
+
+def test_litestars_notes_are_the_owners(start, call):
+    """In the Litestar app ada's two keys reach ada's notes, and root's reaches root's."""
+    with start("litestar_app/app.py") as example:
+        reader, writer, admin = example.keys
+        url = example.url
+        assert call(f"curl -H 'x-api-key: {writer}' -X POST '{url}/notes?text=hers'") == (201, '["hers"]')
+        assert call(f"curl -H 'x-api-key: {reader}' {url}/notes") == (200, '["hers"]')
+        assert call(f"curl -H 'x-api-key: {admin}' {url}/notes") == (200, "[]")
+
+
+async def test_quarts_stream_ends_with_its_key(start, tmp_path):
+    """A stream of the Quart app goes on while its key is good, and ends where one was revoked from outside."""
+    store = SQLStore(f"sqlite+aiosqlite:///{tmp_path}/quart_app.db")
+    with start("quart_app/app.py") as example:
+        reader, writer, _ = example.keys
+        async with httpx2.AsyncClient(base_url=example.url) as client:
+
+            async def write(text):
+                answer = await client.post("/notes", params={"text": text}, headers={"x-api-key": writer})
+                assert answer.status_code == 201
+
+            await write("first")
+            async with client.stream("GET", "/notes/stream", headers={"x-api-key": reader}) as stream:
+                lines = stream.aiter_lines()
+                assert await anext(lines) == "first"
+                await write("second")
+                assert await anext(lines) == "second"
+                await lifecycle.revoke(store, reader.split("_")[1])
+                await write("third")
+                assert [line async for line in lines] == []
+    await store.close()
