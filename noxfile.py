@@ -19,6 +19,9 @@ def group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PYPROJECT, name))
 
 
+EXAMPLE = ("-e", "examples/langflow_server")
+"""A package of its own, with dependencies of its own: the tests start it as its users do."""
+
 PYTEST = ("pytest", "-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal")
 """With a process more than there are cores: most of the time is spent waiting for servers, locks and leases.
 
@@ -29,14 +32,14 @@ A process that has run out of tests takes over some of one that has not, so that
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests on the Python that runs nox."""
-    session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *group("test"))
+    session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *EXAMPLE, *group("test"))
     session.run(*PYTEST, *session.posargs)
 
 
 @nox.session(python=["3.12", "3.13"])
 def tests_on(session: nox.Session) -> None:
     """Run the tests on another Python, against the package as it installs."""
-    session.install(".[admin,cli,fastapi,langflow,postgres]", *group("test"))
+    session.install(".[admin,cli,fastapi,langflow,postgres]", *EXAMPLE, *group("test"))
     session.run(*PYTEST, *session.posargs)
 
 
@@ -61,7 +64,7 @@ def cover(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check the types with mypy and pyright, and that every public name has one."""
-    session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *group("test"), *group("typing"))
+    session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *EXAMPLE, *group("test"), *group("typing"))
     session.run("mypy")
     session.run("pyright")
     session.run("pyright", "--ignoreexternal", "--verifytypes", "keyguard")

@@ -1,0 +1,7 @@
+"""A user's own keys."""
+
+from fastapi import APIRouter
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["keys"])

@@ -1,0 +1,7 @@
+"""Running a flow."""
+
+from fastapi import APIRouter
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["run"])

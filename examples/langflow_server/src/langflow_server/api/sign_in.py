@@ -1,0 +1,7 @@
+"""Signing in and out."""
+
+from fastapi import APIRouter
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["sign_in"])

@@ -1,0 +1,7 @@
+"""A user's global variables."""
+
+from fastapi import APIRouter
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["variables"])

@@ -1,0 +1,61 @@
+"""The app: who stands in front of it, and the rooms that answer."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import JSONResponse
+
+from keyguard import KeyGuard, Overloaded, StoreUnavailable
+from langflow_server import api, pages
+from langflow_server.guard import guarded_by
+from langflow_server.origin import SameOrigin
+from langflow_server.problems import Problem
+from langflow_server.server import Server
+from langflow_server.settings import Settings, load
+
+__all__ = ["create_app"]
+
+_LOCAL = ("localhost", "127.0.0.1", "[::1]", "::1")
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the app; without `settings`, those of the environment. Nothing is opened before it starts."""
+    server = Server(load() if settings is None else settings)
+    settings = server.settings
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with server.opened(), api.running(server):
+            yield
+
+    app = FastAPI(title="Langflow-style server", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.server = server
+    api.add_to(app)
+    if not settings.backend_only:
+        pages.add_to(app)
+    for problem in (StoreUnavailable, Overloaded, DBAPIError, PoolTimeout):
+        app.add_exception_handler(problem, _unavailable)
+    app.add_exception_handler(Problem, _explained)
+
+    # What was added last stands in front.
+    app.add_middleware(SameOrigin)
+    app.add_middleware(KeyGuard, **guarded_by(server.store, settings))
+    hosts = [host.strip() for host in settings.allowed_hosts.split(",") if host.strip()]
+    if hosts or settings.auto_login or settings.skip_auth_auto_login:
+        # Otherwise any site could have a name of its own lead here, and its pages would be signed in (DNS rebinding).
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts or list(_LOCAL), www_redirect=False)
+    return app
+
+
+async def _explained(_: Request, problem: Exception) -> JSONResponse:
+    assert isinstance(problem, Problem)  # noqa: S101 What it was registered for.
+    return JSONResponse({"detail": problem.detail}, problem.status)
+
+
+async def _unavailable(_: Request, problem: Exception) -> JSONResponse:
+    del problem  # It may quote a statement's parameters.
+    return JSONResponse({"detail": "The database does not answer. Try again."}, 503, headers={"Retry-After": "1"})

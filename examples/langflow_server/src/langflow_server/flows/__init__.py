@@ -1,0 +1,1 @@
+"""Flows: graphs of components, how they are kept, and how they run."""

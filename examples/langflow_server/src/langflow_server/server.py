@@ -1,0 +1,69 @@
+"""What all requests to one worker share: the settings, and everything that is open."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Annotated, cast
+
+from fastapi import Depends
+from httpx2 import AsyncClient, Timeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from starlette.requests import HTTPConnection
+
+from keyguard import Keyring
+from keyguard.stores.sql import SQLStore
+from keyguard.throttle import Throttle
+from keyguard.vault import SecretFile, SecretKeys, Vault
+from langflow_server.settings import Settings
+
+__all__ = ["SESSION_LIFETIME", "Server", "TheServer", "server_of"]
+
+SESSION_LIFETIME = timedelta(hours=12)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What a worker has open. `Server(settings)` opens nothing; `opened` does."""
+
+    settings: Settings
+    store: SQLStore = field(init=False)
+    vault: Vault = field(init=False)
+    database: AsyncEngine = field(init=False)
+    """For the tables of `langflow_server.tables`: the store has connections of its own."""
+    throttle: Throttle = field(init=False)
+    http: AsyncClient = field(init=False)
+    """For the providers. It follows no redirect: another host must not be sent a credential."""
+
+    def __post_init__(self) -> None:
+        """Make everything by the settings. Raises `keyguard.ConfigurationError` where they cannot be right."""
+        settings = self.settings
+        store = SQLStore(settings.url, keyring=Keyring(prefix="lf"))
+        secret = settings.secret_key
+        keys = SecretFile(settings.secret_file) if secret is None else SecretKeys([secret.get_secret_value()])
+        waiting = {"timeout": 10} if settings.url.startswith("sqlite") else {}
+        object.__setattr__(self, "store", store)
+        object.__setattr__(self, "vault", Vault(store, keys))
+        object.__setattr__(self, "database", create_async_engine(settings.url, connect_args=waiting))
+        object.__setattr__(self, "throttle", Throttle(limit=5))
+        object.__setattr__(self, "http", AsyncClient(timeout=Timeout(60, connect=10)))
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator["Server"]:
+        """Open the store and the vault, and close everything in the end. Raises what `Vault.open` raises."""
+        try:
+            await self.store.open()
+            await self.vault.open()
+            yield self
+        finally:
+            await self.http.aclose()
+            await self.database.dispose()
+            await self.store.close()
+
+
+def server_of(connection: HTTPConnection) -> Server:
+    """Return what the worker shares that answers `connection`."""
+    return cast("Server", connection.app.state.server)
+
+
+TheServer = Annotated[Server, Depends(server_of)]
