@@ -54,7 +54,7 @@ def sqlalchemy(session: nox.Session, version: str) -> None:
 @nox.session
 def cover(session: nox.Session) -> None:
     """Run the tests and demand that every line and every branch of the package was taken."""
-    session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *group("test"))
+    session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *EXAMPLE, *group("test"))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", *PYTEST, *session.posargs)
     session.run("coverage", "combine", "--quiet")
@@ -121,7 +121,7 @@ def bench(session: nox.Session) -> None:
 @nox.session(default=False)
 def screenshots(session: nox.Session) -> None:
     """Photograph the key page for the manual, in the Chromium that is there; `-- folder --all` takes every state."""
-    session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *group("test"), *group("screenshots"))
+    session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *EXAMPLE, *group("test"), *group("screenshots"))
     session.run("python", "-m", "browser.screenshots", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
