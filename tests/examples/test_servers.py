@@ -12,6 +12,7 @@ SERVERS = {
     "fastapi_app/app.py": [200, 200, 403, 201, 200, 204, 401],
     "litestar_app/app.py": [200, 200, 403, 201, 403, 200, 401, 401, 200],
     "quart_app/app.py": [200, 200, 403, 201, 200, 403, 200, 401, 200],
+    "django_app/server.py": [200, 200, 403, 201, 403, 200, 401],
     "custom_store/server.py": [200, 200, 401],
     "key_page/server.py": [401, 200],
 }
