@@ -22,6 +22,7 @@ from keyguard.model import (
     KeyState,
     NewOwner,
     Owner,
+    OwnerPage,
     Session,
     SessionFound,
     Usage,
@@ -137,8 +138,9 @@ class Freshness(Protocol):
         """Return the store's revision: cheap, without waiting.
 
         Equal tokens of one store object: in between, no key and no owner has changed in what a check reads (state,
-        times, scopes, networks, owner, the owner's active and superuser flags). A change of names, digests, counts or
-        passwords, and a new key, need not show. None: nothing that was read before may be used now.
+        times, scopes, networks, owner, the owner's name and its active and superuser flags). A change of a key's name,
+        of digests, counts or passwords, and a new key, need not show. None: nothing that was read before may be used
+        now.
         """
         ...
 
@@ -222,6 +224,24 @@ class KeyRegistry(KeyStore, AuditLog, Protocol):
 
     async def list_owners(self) -> list[Owner]:
         """Return all owners, by name."""
+        ...
+
+    async def page_owners(self, *, offset: int = 0, limit: int) -> OwnerPage:
+        """Return the owners in the order of `list_owners`: at most `limit` of them, behind the first `offset`."""
+        ...
+
+    async def rename_owner(self, owner_id: str, name: str, *, event: AuditEvent) -> bool:
+        """Give an owner another name; tell whether it had another one. Raises `Conflict` if the name is taken.
+
+        `event` is written with the old name as `old_name` in its detail.
+        """
+        ...
+
+    async def remove_owner(self, owner_id: str, *, event: AuditEvent) -> int:
+        """Delete an owner with its keys, their uses, its sessions and its credentials; return how many keys it had.
+
+        `event` is written with the owner's `name`, and how many `keys` it had, in its detail. Events stay.
+        """
         ...
 
     async def set_owner_active(self, owner_id: str, *, active: bool, events: Sequence[AuditEvent] = ()) -> bool:

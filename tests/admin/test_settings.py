@@ -28,6 +28,25 @@ WRONG = {
     "trusted_hops": [-1, True, "1", 1.0],
     "secure_cookies": ["yes", 1],
     "title": ["", "x" * 81, 1],
+    "links": [
+        "/flows",
+        ["/flows"],
+        ["ab"],
+        [("Flows", "/flows", "more")],
+        [("", "/flows")],
+        [(" ", "/flows")],
+        [("x" * 41, "/flows")],
+        [(1, "/flows")],
+        [("Flows", "flows")],
+        [("Flows", "//evil.test")],
+        [("Flows", "/\\evil.test")],
+        [("Flows", "javascript:alert(1)")],
+        [("Flows", "/a b")],
+        [("Flows", 1)],
+        {"Flows": "/flows"},
+        [None],
+        1,
+    ],
     "theme": ["dark", {}],
     "clock": ["now", None, lambda: None, lambda: datetime(2026, 1, 1)],  # noqa: DTZ001 Without a zone on purpose.
 }
@@ -90,12 +109,14 @@ def test_what_is_right_is_taken():
         trusted_hops=1,
         secure_cookies=True,
         title="Schlüssel",
+        links=[("Flows", "/flows?all"), ["Help", "https://example.com/help#keys"]],
         theme=Theme(accent="#000000"),
     ).settings
     assert dict(settings.scopes_on_offer) == {"flows:read": "See flows", "flows:*": ""}
     assert settings.lifetimes_on_offer == (DAY, 2 * DAY, 3 * DAY)
     assert settings.lifetime_by_default == 2 * DAY
     assert settings.trusted_origins == {"https://app.example.com", "http://localhost:3000"}
+    assert settings.way_out == (("Flows", "/flows?all"), ("Help", "https://example.com/help#keys"))
     assert KeyAdmin(MemoryStore(), scopes=["a", "b"]).settings.scopes_on_offer == {"a": "", "b": ""}
     assert KeyAdmin(MemoryStore(), sign_in_url="https://login.example.com/x").settings.sessions is None
 

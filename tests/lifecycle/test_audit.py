@@ -103,6 +103,8 @@ async def test_each_change_of_an_owner_is_noted(store, clock):
     assert await lifecycle.set_superuser(store, owner, superuser=True, clock=clock)
     await lifecycle.set_password(store, owner, "second", clock=clock)
     await lifecycle.set_password(store, owner, None, clock=clock)
+    assert await lifecycle.rename_owner(store, owner, "admin", clock=clock)
+    await lifecycle.remove_owner(store, owner, clock=clock)
     assert await noted(store) == [
         ("owner.added", None, "9", {"name": "root", "is_superuser": True, "has_password": True}),
         ("owner.deactivated", None, "9", {}),
@@ -111,6 +113,8 @@ async def test_each_change_of_an_owner_is_noted(store, clock):
         ("owner.made_superuser", None, "9", {}),
         ("owner.password_set", None, "9", {}),
         ("owner.password_removed", None, "9", {}),
+        ("owner.renamed", None, "9", {"name": "admin", "old_name": "root"}),
+        ("owner.removed", None, "9", {"name": "admin", "keys": 0}),
     ]
     assert {event.at for event in await lifecycle.events(store)} == {NOON}
 
@@ -123,6 +127,7 @@ async def test_what_was_so_already_is_no_event(store, clock):
     assert not await lifecycle.enable(store, key_id)
     assert not await lifecycle.activate(store, owner)
     assert not await lifecycle.set_superuser(store, owner, superuser=False)
+    assert not await lifecycle.rename_owner(store, owner, owner.name)
     await lifecycle.disable(store, key_id)
     await lifecycle.deactivate(store, owner)
     await lifecycle.revoke(store, key_id)
@@ -152,6 +157,9 @@ async def test_what_fails_is_no_event(store):
         lambda: lifecycle.rotate(store, "nothing"),
         lambda: lifecycle.deactivate(store, "nobody"),
         lambda: lifecycle.set_password(store, "nobody", "x"),
+        lambda: lifecycle.rename_owner(store, "nobody", "x"),
+        lambda: lifecycle.rename_owner(store, owner, "\0"),
+        lambda: lifecycle.remove_owner(store, "nobody"),
     ):
         with pytest.raises(KeyguardError):
             await call()
@@ -190,6 +198,8 @@ async def test_whoever_asked_is_named(clock, actor, named):
     await lifecycle.set_password(store, owner, None, actor=actor)
     await lifecycle.start_session(store, owner, actor=actor or "")  # Where nobody is said it is the owner.
     await lifecycle.end_sessions(store, owner, actor=actor)
+    await lifecycle.rename_owner(store, owner, "eve", actor=actor)
+    await lifecycle.remove_owner(store, owner, actor=actor)
     events = await lifecycle.events(store)
     assert {event.actor for event in events} == {named}
     elsewhere = {kind for kind in AuditKind if kind.value.startswith("credential") or kind.value.endswith("imported")}

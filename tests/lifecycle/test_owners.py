@@ -6,7 +6,7 @@ import pytest
 from lives import ada
 
 from keyguard import lifecycle
-from keyguard.errors import ConfigurationError, Conflict
+from keyguard.errors import ConfigurationError, Conflict, NotFound
 from keyguard.model import Owner
 
 
@@ -64,3 +64,50 @@ async def test_owners_come_and_go(store):
     await lifecycle.activate(store, owner.id)
     await lifecycle.set_superuser(store, owner.id, superuser=False)
     assert await store.get_owner(owner.id) == owner
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("", "an owner needs a name"), (None, "name is a text; not NoneType"), ("\0", "NUL")]
+)
+async def test_a_new_name_is_a_name(store, name, sentence):
+    """What is no name for a new owner is none for an owner that there is, who keeps the old one."""
+    owner = await ada(store)
+    with pytest.raises(ConfigurationError, match=sentence):
+        await lifecycle.rename_owner(store, owner, name)
+    assert await store.get_owner(owner.id) == owner
+
+
+async def test_an_owner_is_renamed(store):
+    """An owner has the new name, by which it is found; the old one is free, and one that is taken is refused."""
+    owner = await ada(store)
+    assert await lifecycle.rename_owner(store, owner, "countess")
+    assert not await lifecycle.rename_owner(store, owner.id, "countess")
+    assert await store.find_owner("countess") == replace(owner, name="countess")
+    await lifecycle.add_owner(store, "ada")
+    with pytest.raises(Conflict):
+        await lifecycle.rename_owner(store, owner, "ada")
+
+
+async def test_an_owner_is_removed(store, clock):
+    """An owner goes with all keys, whatever their state, and they are counted; the name is free again."""
+    owner = await ada(store)
+    for _ in range(3):
+        last = await lifecycle.issue(store, owner)
+    await lifecycle.revoke(store, last.record.id)
+    assert await lifecycle.remove_owner(store, owner, clock=clock) == 3
+    assert await lifecycle.list_keys(store) == []
+    assert await lifecycle.add_owner(store, "ada") in await store.list_owners()
+    with pytest.raises(NotFound):
+        await lifecycle.remove_owner(store, owner.id)
+
+
+async def test_owners_are_listed_by_page(store):
+    """A page has the owners by name, from the offset on and no more than the limit, and says how many there are."""
+    for name in ("cid", "ada", "bob"):
+        await lifecycle.add_owner(store, name)
+    page = await lifecycle.list_owners(store, offset=1, limit=1)
+    assert ([owner.name for owner in page.owners], page.total) == (["bob"], 3)
+    assert [owner.name for owner in (await lifecycle.list_owners(store)).owners] == ["ada", "bob", "cid"]
+    for wrong in ({"offset": -1}, {"limit": 0}, {"limit": True}, {"offset": "1"}):
+        with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+            await lifecycle.list_owners(store, **wrong)

@@ -94,7 +94,7 @@ READ = {
         "disabled_at",
         "revoked_at",
     },
-    "keyguard_owners": {"id", "is_active", "is_superuser"},
+    "keyguard_owners": {"id", "name", "is_active", "is_superuser"},
 }
 COLUMNS = [(name, column.name) for name in READ for column in Schema.build(None).metadata.tables[name].columns]
 

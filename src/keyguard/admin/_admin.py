@@ -54,6 +54,8 @@ class KeyAdmin:
             in front goes by, and 0 where there is none.
         secure_cookies: whether cookies are for HTTPS alone; without it, if the request came by that.
         title: what the page is called.
+        links: the way back into the app, in the bar before the page's own entries: ``[("Flows", "/flows")]``. Each is a
+            label of at most 40 characters, and a path or URL as a browser asks for it.
         theme: its colours.
         clock: the time that it goes by.
 
@@ -79,6 +81,7 @@ class KeyAdmin:
         trusted_hops: int | None = None,
         secure_cookies: bool | None = None,
         title: str = "API keys",
+        links: Iterable[tuple[str, str]] = (),
         theme: Theme = Theme(),  # noqa: B008 A frozen value.
         clock: Clock = utc_now,
     ) -> None:
@@ -97,6 +100,7 @@ class KeyAdmin:
             trusted_hops=trusted_hops,
             secure_cookies=secure_cookies,
             title=title,
+            links=links,
             theme=theme,
             clock=clock,
         )

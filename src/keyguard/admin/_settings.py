@@ -19,6 +19,7 @@ __all__ = ["Settings", "Theme"]
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _LONGEST_SESSION = timedelta(days=365)
 _LONGEST_LIFE = timedelta(days=36_525)
+_LABEL = re.compile(r".{1,40}", re.DOTALL)
 _TITLE = re.compile(r".{1,80}", re.DOTALL)
 _URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:[/?#][!-~]*)?")
 _PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*")
@@ -68,6 +69,7 @@ class Settings:
     trusted_hops: int | None
     secure_cookies: bool | None
     title: str
+    links: Iterable[tuple[str, str]]
     theme: Theme
     clock: Clock
     # What is made of these, ready to be used.
@@ -78,6 +80,8 @@ class Settings:
     lifetime_by_default: timedelta | None = field(init=False)
     """The one that is chosen already; None for no end."""
     trusted_origins: frozenset[str] = field(init=False)
+    way_out: tuple[tuple[str, str], ...] = field(init=False)
+    """The labels and addresses of the links back into the app."""
     opening: Opening = field(init=False, repr=False, compare=False)
     warned_of: set[str] = field(init=False, repr=False, compare=False)
     """As whom everybody is signed in, as the log has been told: once."""
@@ -96,6 +100,7 @@ class Settings:
             "scopes_on_offer": _scopes(self.scopes),
             "lifetimes_on_offer": tuple(sorted(offered)),
             "lifetime_by_default": default,
+            "way_out": tuple(map(_link, _listed("links", self.links))),
             "opening": Opening(self.store),
             "warned_of": set(),
             "trusted_origins": frozenset(map(_origin, _listed("origins", self.origins))),
@@ -186,6 +191,21 @@ def _check_texts(settings: Settings) -> None:
         _check_url("url", settings.url)
     if settings.sign_in_url is not None and not fits(_PATH, settings.sign_in_url):
         _check_url("sign_in_url", settings.sign_in_url)
+
+
+def _link(link: object) -> tuple[str, str]:
+    match link:
+        case (str() as label, str() as url) if fits(_LABEL, label) and not label.isspace() and _leads_somewhere(url):
+            return label, url
+        case _:
+            raise ConfigurationError(
+                "links is a list of pairs of a label of 1 to 40 characters and a path or a URL, such as ('Flows', "
+                f"'/flows') or ('Help', 'https://example.com/help'); not {link!r}"
+            )
+
+
+def _leads_somewhere(url: str) -> bool:
+    return fits(_PATH, url) or fits(_URL, url)
 
 
 def _check_url(name: str, url: object) -> None:

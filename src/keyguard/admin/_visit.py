@@ -166,12 +166,13 @@ class Visit:
     ) -> Response:
         """Return a page made from a template, which has `more` and what every template has.
 
-        That is `brand` (the page's title), `visitor` (None for nobody), `can_sign_out`, `csrf_token`, `url` (this
-        visit's), `asset` (the address of a file of ours), `section` (which of those in the bar it belongs to), `now`,
-        and `notice`: a `Notice` that is shown this once, or None.
+        That is `brand` (the page's title), `links` (back into the app), `visitor` (None for nobody), `can_sign_out`,
+        `csrf_token`, `url` (this visit's), `asset` (the address of a file of ours), `section` (which of those in the
+        bar it belongs to), `now`, and `notice`: a `Notice` that is shown this once, or None.
         """
         everywhere = {
             "brand": self.settings.title,
+            "links": self.settings.way_out,
             "visitor": self.visitor,
             "can_sign_out": self.visitor is not None and self.visitor.way is Way.SESSION,
             "csrf_token": self.csrf_token,

@@ -24,7 +24,15 @@ from keyguard.lifecycle._keys import (
     usage,
     usages,
 )
-from keyguard.lifecycle._owners import activate, add_owner, deactivate, set_superuser
+from keyguard.lifecycle._owners import (
+    activate,
+    add_owner,
+    deactivate,
+    list_owners,
+    remove_owner,
+    rename_owner,
+    set_superuser,
+)
 from keyguard.lifecycle._passwords import set_password, verify_password
 from keyguard.lifecycle._rotation import end_grace, rotate
 from keyguard.lifecycle._sessions import SignedIn, end_sessions, find_session, sign_in, sign_out, start_session
@@ -46,9 +54,12 @@ __all__ = [
     "get",
     "issue",
     "list_keys",
+    "list_owners",
     "mint",
     "purge",
+    "remove_owner",
     "rename",
+    "rename_owner",
     "revoke",
     "rotate",
     "search_keys",

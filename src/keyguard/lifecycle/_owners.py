@@ -1,17 +1,17 @@
-"""Owners: added, activated and deactivated, given rights."""
+"""Owners: added, listed, named, activated and deactivated, given rights, and removed."""
 
 import secrets
 import uuid
 
 from keyguard.clock import utc_now
 from keyguard.errors import ConfigurationError
-from keyguard.lifecycle._arguments import Actor, Entropy, check_text, id_of
+from keyguard.lifecycle._arguments import Actor, Entropy, check_count, check_text, id_of
 from keyguard.lifecycle._audit import event
 from keyguard.lifecycle._passwords import hash_password
-from keyguard.model import AuditKind, Owner
+from keyguard.model import AuditKind, Owner, OwnerPage
 from keyguard.ports import Clock, KeyRegistry
 
-__all__ = ["activate", "add_owner", "deactivate", "set_superuser"]
+__all__ = ["activate", "add_owner", "deactivate", "list_owners", "remove_owner", "rename_owner", "set_superuser"]
 
 
 async def add_owner(
@@ -33,9 +33,7 @@ async def add_owner(
         NotSupported: if owners live in the app's own table.
         Overloaded: if a password is given and too many slow hashes wait.
     """
-    check_text("name", name)
-    if not name:
-        raise ConfigurationError("an owner needs a name")
+    _check_name(name)
     owner_id = id if id is not None else str(uuid.UUID(bytes=entropy(16), version=4))
     check_text("id", owner_id)
     if not owner_id:
@@ -54,6 +52,59 @@ async def add_owner(
     )
     await store.add_owner(owner, created_at=now, password=verifier, events=[added])
     return owner
+
+
+async def list_owners(store: KeyRegistry, *, offset: int = 0, limit: int = 50) -> OwnerPage:
+    """Return a part of the owners, by name, and how many there are in all.
+
+    Args:
+        store: where the owners are.
+        offset: how many of them, from the first on, are left out.
+        limit: how many at most.
+
+    Raises:
+        ConfigurationError: if `offset` or `limit` is no such number.
+    """
+    check_count("offset", offset, least=0)
+    check_count("limit", limit)
+    return await store.page_owners(offset=offset, limit=limit)
+
+
+async def rename_owner(
+    store: KeyRegistry, owner: Owner | str, name: str, *, actor: Actor | None = None, clock: Clock = utc_now
+) -> bool:
+    """Give an owner another name; tell whether this call did it. Requests with its keys come under it from now on.
+
+    Raises:
+        ConfigurationError: if the name is no text, or empty.
+        Conflict: if another owner has the name.
+        NotFound: if there is no such owner.
+        NotSupported: if owners live in the app's own table.
+    """
+    _check_name(name)
+    owner_id = id_of(owner)
+    renamed = event(AuditKind.OWNER_RENAMED, clock(), actor, owner_id=owner_id, name=name)
+    return await store.rename_owner(owner_id, name, event=renamed)
+
+
+async def remove_owner(
+    store: KeyRegistry, owner: Owner | str, *, actor: Actor | None = None, clock: Clock = utc_now
+) -> int:
+    """Delete an owner, for good, with its keys and their uses, its sessions and its credentials.
+
+    The keys are refused from now on, and the name is free again. What was done stays in the audit log, with the names
+    that were given. `deactivate` refuses the keys, too, and can be undone.
+
+    Returns:
+        How many keys the owner had, in whatever state.
+
+    Raises:
+        NotFound: if there is no such owner.
+        NotSupported: if owners live in the app's own table.
+    """
+    owner_id = id_of(owner)
+    removed = event(AuditKind.OWNER_REMOVED, clock(), actor, owner_id=owner_id)
+    return await store.remove_owner(owner_id, event=removed)
 
 
 async def activate(
@@ -93,3 +144,9 @@ async def set_superuser(
     kind = AuditKind.OWNER_MADE_SUPERUSER if superuser else AuditKind.OWNER_MADE_ORDINARY
     changed = event(kind, clock(), actor, owner_id=owner_id)
     return await store.set_owner_superuser(owner_id, superuser=superuser, events=[changed])
+
+
+def _check_name(name: object) -> None:
+    check_text("name", name)
+    if not name:
+        raise ConfigurationError("an owner needs a name")

@@ -201,6 +201,14 @@ class KeyPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerPage:
+    """A part of the owners, by name, and how many there are in all."""
+
+    owners: tuple[Owner, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """A person who has signed in, until they sign out: a row, so that every worker knows when it has ended."""
 
@@ -254,6 +262,8 @@ class AuditKind(Enum):
     KEY_PURGED = "key.purged"
     OWNER_ADDED = "owner.added"
     OWNER_IMPORTED = "owner.imported"
+    OWNER_RENAMED = "owner.renamed"
+    OWNER_REMOVED = "owner.removed"
     OWNER_ACTIVATED = "owner.activated"
     OWNER_DEACTIVATED = "owner.deactivated"
     OWNER_MADE_SUPERUSER = "owner.made_superuser"

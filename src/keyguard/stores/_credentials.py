@@ -44,7 +44,7 @@ class Credentials:
         row = self.row_of(credential)
 
         def change(connection: Connection) -> None:
-            if connection.execute(self._owners.by_id(credential.owner_id)).first() is None:
+            if connection.execute(self._owners.staying(credential.owner_id)).first() is None:
                 raise NotFound("there is no owner with that id")
             kept = {"owner_id", "name", "created_at"}
             put(connection, self._table, [row], lambda new: {name: new[name] for name in row if name not in kept})

@@ -6,7 +6,7 @@ from datetime import datetime
 from operator import attrgetter
 
 from keyguard.errors import Conflict
-from keyguard.model import AuditEvent, Credential, Owner
+from keyguard.model import AuditEvent, Credential, Owner, OwnerPage
 from keyguard.stores._noting import check_events
 from keyguard.stores._sessions_in_memory import SessionsInMemory
 from keyguard.stores._text import check_storable
@@ -50,6 +50,20 @@ class OwnersInMemory(SessionsInMemory):
     async def list_owners(self) -> list[Owner]:
         """Return all owners, by name."""
         return sorted(self._owners.values(), key=attrgetter("name"))
+
+    async def page_owners(self, *, offset: int = 0, limit: int) -> OwnerPage:
+        """Return the owners, by name: at most `limit` of them, behind the first `offset`."""
+        owners = await self.list_owners()
+        return OwnerPage(owners=tuple(owners[offset : offset + limit]), total=len(owners))
+
+    async def rename_owner(self, owner_id: str, name: str, *, event: AuditEvent) -> bool:
+        """Give an owner another name; tell whether it had another one. Raises `Conflict` if the name is taken."""
+        owner = self._owner(owner_id)
+        check_storable([name])
+        if any(name == other.name and other.id != owner_id for other in self._owners.values()):
+            raise Conflict("there is an owner with that name already")
+        told = replace(event, detail={**event.detail, "old_name": owner.name})
+        return self._change_owner(replace(owner, name=name), [told])
 
     async def set_owner_active(self, owner_id: str, *, active: bool, events: Sequence[AuditEvent] = ()) -> bool:
         """Activate or deactivate an owner, whose sessions then end; tell whether this call did it."""

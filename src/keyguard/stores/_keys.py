@@ -98,11 +98,15 @@ class Keys:
         row = self.row_of(record)
 
         def add(connection: Connection) -> None:
-            if connection.execute(self._owners.by_id(record.owner_id)).first() is None:
-                raise NotFound("there is no owner with that id")
+            self._find_owner(connection, record)
             execute(connection, insert(self._table).values(row))
 
         return add
+
+    def _find_owner(self, connection: Connection, record: KeyRecord) -> None:
+        """Lock the owner of a key that is to be added; `NotFound` if there is none."""
+        if connection.execute(self._owners.staying(record.owner_id)).first() is None:
+            raise NotFound("there is no owner with that id")
 
     def row_of(self, record: KeyRecord) -> dict[str, Any]:
         """Return the row of a key. Raises `ConfigurationError` if a text of it cannot be stored."""
@@ -147,12 +151,14 @@ class Keys:
         end: dict[str, object] = {"rotated_at": new.created_at, "expires_at": until}
         if until is None:
             end = {"rotated_at": new.created_at, "revoked_at": new.created_at, "revoked_reason": "rotated"}
-        ending, adding = self._updating(old.id, *is_as_read, *is_first, values=end), self.adding(new)
+        ending = self._updating(old.id, *is_as_read, *is_first, values=end)
+        row = self.row_of(new)
 
         def rotate(connection: Connection) -> bool:
+            self._find_owner(connection, new)  # Who removes an owner locks it before its keys, too.
             if not ending(connection):
                 return False
-            adding(connection)
+            execute(connection, insert(self._table).values(row))
             return True
 
         return rotate

@@ -1,13 +1,13 @@
-"""What changes the owners in Keyguard's own table."""
+"""What changes the owners in Keyguard's own table, and what removes one with all that hangs on it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, false, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, delete, false, insert, select, update
 
-from keyguard.errors import NotSupported
+from keyguard.errors import NotFound, NotSupported
 from keyguard.model import NewOwner
-from keyguard.stores._changes import Change, execute, updating
+from keyguard.stores._changes import Change, batches, execute, updating
 from keyguard.stores._owners import Owners
 from keyguard.stores._schema import Schema
 from keyguard.stores._sessions import Sessions
@@ -24,6 +24,9 @@ class OwnOwners:
 
     def __init__(self, schema: Schema, owners: Owners) -> None:
         self._table = schema.owners
+        self._keys = schema.keys
+        self._uses = schema.uses
+        self._credentials = schema.credentials
         self._name = owners.name
         self._sessions = Sessions(schema, owners)
 
@@ -69,6 +72,59 @@ class OwnOwners:
         table = self._there()
         is_as_read = table.c.password == password if is_storable(password) else false()
         return self._updating(owner_id, is_as_read, values={"password": new_password})
+
+    def renaming(self, owner_id: str, name: str) -> Change[str | None]:
+        """Return what gives an owner another name, and returns the old one: None if that is the same."""
+        table = self._there()
+        check_storable([name])
+
+        def rename(connection: Connection) -> str | None:
+            before = self._locked(connection, owner_id)
+            if before == name:
+                return None
+            execute(connection, update(table).where(table.c.id == owner_id).values(name=name))
+            return before
+
+        return rename
+
+    def removing(self, owner_id: str) -> Change[tuple[str, int]]:
+        """Return what deletes an owner with all that is the owner's, and returns the name and how many keys there were.
+
+        The owner's row is locked first: no key, credential or session comes to it any more. All else is locked in the
+        order in which others lock several of its kind: none waits for one that waits for it.
+        """
+        table, keys, uses, credentials = self._there(), self._keys, self._uses, self._credentials
+        ending = self._sessions.ending_all(owner_id)
+        chosen_keys = select(keys.c.id).where(keys.c.owner_id == owner_id).order_by(keys.c.created_at, keys.c.id)
+        chosen_credentials = (
+            select(credentials.c.name).where(credentials.c.owner_id == owner_id).order_by(credentials.c.name)
+        )
+
+        def remove(connection: Connection) -> tuple[str, int]:
+            name = self._locked(connection, owner_id)
+            gone = [row.id for row in connection.execute(chosen_keys.with_for_update())]
+            for batch in batches(sorted(gone)):
+                are_theirs = uses.c.key_id.in_(batch)
+                connection.execute(select(uses.c.key_id).where(are_theirs).order_by(uses.c.key_id).with_for_update())
+                connection.execute(delete(uses).where(are_theirs))
+            connection.execute(delete(keys).where(keys.c.owner_id == owner_id))
+            connection.execute(chosen_credentials.with_for_update())
+            connection.execute(delete(credentials).where(credentials.c.owner_id == owner_id))
+            ending(connection)
+            connection.execute(delete(table).where(table.c.id == owner_id))
+            return name, len(gone)
+
+        return remove
+
+    def _locked(self, connection: Connection, owner_id: str) -> str:
+        """Lock an owner's row, and return the name."""
+        table = self._there()
+        is_it = table.c.id == owner_id if is_storable(owner_id) else false()
+        row = connection.execute(select(table.c.name).where(is_it).with_for_update()).first()
+        if row is None:
+            raise NotFound("there is no owner with that id")
+        name: str = row.name
+        return name
 
     def _there(self) -> Table:
         if self._table is None:

@@ -120,6 +120,14 @@ class Owners:
         """Select the owner with that id; no text but an id's finds anything."""
         return self.every.where(self.is_whose(self.id, owner_id))
 
+    def staying(self, owner_id: str) -> Select[Any]:
+        """Select the owner with that id, whom nobody removes before the transaction has ended.
+
+        The app's own users are the app's to lock: a key may stay behind when one of them goes, and is found by nobody.
+        """
+        selected = self.by_id(owner_id)
+        return selected.with_for_update(read=True, key_share=True) if self._users is OWN_OWNERS else selected
+
     def is_whose(self, column: ColumnElement[Any], owner_id: str) -> ColumnElement[bool]:
         """Return the condition that another table's column names that owner; no text but an id's names any."""
         value = self.id_from(owner_id)

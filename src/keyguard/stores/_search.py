@@ -1,4 +1,4 @@
-"""Looking for keys in a database: which, in what order, and how many there are."""
+"""Looking for keys and owners in a database: which, in what order, and how many there are."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -18,7 +18,7 @@ from sqlalchemy import (
     true,
 )
 
-from keyguard.model import KeyOrder, KeyPage, KeyQuery, ListedKey
+from keyguard.model import KeyOrder, KeyPage, KeyQuery, ListedKey, OwnerPage
 from keyguard.stores._changes import bounded
 from keyguard.stores._keys import Keys
 from keyguard.stores._owners import Owners, owner_of
@@ -27,7 +27,7 @@ from keyguard.stores._schema import Schema
 from keyguard.stores._text import folded, is_storable
 from keyguard.stores._uses import usage_of
 
-__all__ = ["Search", "page_in"]
+__all__ = ["Search", "owners_in", "page_in"]
 
 
 class Search:
@@ -75,6 +75,15 @@ class Search:
             .select_from(listed)
             .order_by(*self._order(query, dict(page.c.items()) | self._counted))  # A join keeps no order.
         )
+
+    def owners(self, *, offset: int, limit: int) -> Select[Any]:
+        """Select one page of the owners, by name, and in each row how many there are: in one, if the page is empty."""
+        found = select(func.count().label("found")).select_from(self._owners.table).subquery("found")
+        name, id_ = self._text(self._stored["user_name"]), self._text(self._stored["user_id"])
+        page = self._owners.every.order_by(name, id_).offset(bounded(offset)).limit(bounded(limit)).subquery("page")
+        listed = found.outerjoin(page, true())
+        in_order = self._text(page.c.user_name), self._text(page.c.user_id)  # A join keeps no order.
+        return select(found.c.found, *page.c).select_from(listed).order_by(*in_order)
 
     def _conditions(self, query: KeyQuery, at: datetime) -> Iterator[ColumnElement[bool]]:
         columns = self._stored
@@ -129,9 +138,21 @@ class Search:
         yield columns["id"].desc()
 
     def _folded(self, column: ColumnElement[Any]) -> ColumnElement[str]:
-        """Return a column's text as `folded` makes it; the names of the app's own users may be of any type, or NULL."""
+        """Return a column's text as `folded` makes it."""
+        return func.lower(self._text(column))
+
+    def _text(self, column: ColumnElement[Any]) -> ColumnElement[str]:
+        """Return a column's text, to be compared by its code points.
+
+        The names of the app's own users may be of any type, or NULL.
+        """
         text: ColumnElement[str] = func.coalesce(cast(column, Text), "")
-        return func.lower(text.collate("C") if self._is_postgresql else text)
+        return text.collate("C") if self._is_postgresql else text
+
+
+def owners_in(rows: Sequence[Row[Any]]) -> OwnerPage:
+    """Return the page of owners that the rows hold, of which there always is one."""
+    return OwnerPage(owners=tuple(owner_of(row) for row in rows if row.user_id is not None), total=rows[0].found)
 
 
 def page_in(rows: Sequence[Row[Any]]) -> KeyPage:

@@ -2,9 +2,9 @@
 
 They stand in the database, so that it does not matter who makes a change, or with what: this library, the app's own
 code, or a person at a prompt. A check reads a key's id, owner, scopes, networks and times; and of its owner, or of a
-user in the app's own table, the id and the two flags. Names, digests and passwords move nothing, and a new key needs
-not: nothing is remembered of a key that is not there. Values are compared byte by byte, so that two ids that differ in
-their case are two ids, whatever a column's collation says.
+user in the app's own table, the id, the name and the two flags. A key's name, digests and passwords move nothing, and a
+new key needs not: nothing is remembered of a key that is not there. Values are compared byte by byte, so that two ids
+that differ in their case are two ids, whatever a column's collation says.
 
 On SQLite each changed row counts. A row that gives way to another one (``INSERT OR REPLACE``, ``UPDATE OR REPLACE``)
 goes without the triggers of DELETE, so what displaces it is watched for. The text of a trigger is kept by the database,
@@ -141,15 +141,14 @@ _KEYS = _Watched(
 _OWNERS = _Watched(
     name="owners",
     table="keyguard_owners",
-    columns=("id", "is_active", "is_superuser"),
+    columns=("id", "name", "is_active", "is_superuser"),
     unique=("id", "name"),
 )
 
 
-def _users(users: UserTable, table: str, quote: Callable[[str], str], *more: str | None) -> _Watched:
-    columns = dict.fromkeys(name for name in (users.id, users.active, users.superuser, *more) if name is not None)
-    quoted = [quote(name) for name in columns]
-    return _Watched(name="users", table=table, columns=quoted, is_users=True, names=list(columns))
+def _users(users: UserTable, table: str, quote: Callable[[str], str]) -> _Watched:
+    columns = list(dict.fromkeys(users.columns))
+    return _Watched(name="users", table=table, columns=[*map(quote, columns)], is_users=True, names=columns)
 
 
 def _preparer(dialect: Callable[..., Dialect]) -> IdentifierPreparer:
@@ -169,8 +168,7 @@ def _on_sqlite(users: UserTable | None) -> Triggers:
     if users is not None:
         # A trigger reaches only the tables of its own database, so users stand in the main one, whatever their schema.
         name = Owners(users).name
-        # Where names are unique, a user can be made to give way to another one by them.
-        owners = _users(users, preparer.quote(name), preparer.quote, users.name)
+        owners = _users(users, preparer.quote(name), preparer.quote)
         users_query = f"SELECT name FROM sqlite_master WHERE type = 'table' AND name = {_literal(name)} COLLATE NOCASE"
     triggers = [
         _Trigger(

@@ -243,12 +243,25 @@ class MemoryStore(OwnersInMemory, CountsInMemory):
             if any(end is not None and end < before for end in (record.revoked_at, record.expires_at))
         ][:limit]
         for record in ended:
-            del self._keys[record.id]
-            del self._by_lookup[record.lookup]
-            self._uses.pop(record.id, None)
+            self._forget(record)
         self._note([replace(event, key_id=record.id, owner_id=record.owner_id) for record in ended])
         self._changes += bool(ended)
         return len(ended)
+
+    async def remove_owner(self, owner_id: str, *, event: AuditEvent) -> int:
+        """Delete an owner with its keys, their uses, its sessions and its credentials; return how many keys it had."""
+        owner = self._owner(owner_id)
+        check_events([event])
+        keys = [record for record in self._keys.values() if record.owner_id == owner_id]
+        for record in keys:
+            self._forget(record)
+        for place in [place for place in self._credentials if place[0] == owner_id]:
+            del self._credentials[place]
+        self._end_all(owner_id)
+        del self._owners[owner_id], self._passwords[owner_id]
+        self._note([replace(event, detail={**event.detail, "name": owner.name, "keys": len(keys)})])
+        self._changes += 1
+        return len(keys)
 
     async def add_all(
         self,
@@ -280,6 +293,11 @@ class MemoryStore(OwnersInMemory, CountsInMemory):
         self._keys[record.id] = record
         self._note(events)
         self._changes += 1  # Afterwards: who has the new token has read nothing that is older.
+
+    def _forget(self, record: KeyRecord) -> None:
+        del self._keys[record.id]
+        del self._by_lookup[record.lookup]
+        self._uses.pop(record.id, None)
 
     def _key(self, key_id: str) -> KeyRecord:
         if key_id not in self._keys:

@@ -25,6 +25,7 @@ from keyguard.model import (
     KeyState,
     NewOwner,
     Owner,
+    OwnerPage,
     Session,
     SessionFound,
     Usage,
@@ -37,7 +38,7 @@ from keyguard.stores._opened import OpenedDatabase
 from keyguard.stores._own_owners import OwnOwners
 from keyguard.stores._owners import UserTable, owner_of
 from keyguard.stores._rows import found_in, record_of
-from keyguard.stores._search import Search, page_in
+from keyguard.stores._search import Search, owners_in, page_in
 from keyguard.stores._sessions import Sessions, session_in
 from keyguard.stores._sqlite_reader import Busy
 from keyguard.stores._text import is_storable
@@ -130,6 +131,34 @@ class SQLStore(OpenedDatabase):
     async def list_owners(self) -> list[Owner]:
         """Return all owners, by name."""
         return sorted(map(owner_of, await self._read(self._owners.every)), key=attrgetter("name"))
+
+    async def page_owners(self, *, offset: int = 0, limit: int) -> OwnerPage:
+        """Return the owners, by name: at most `limit` of them, behind the first `offset`."""
+        return owners_in(await self._read(self._search.owners(offset=offset, limit=limit)))
+
+    async def rename_owner(self, owner_id: str, name: str, *, event: AuditEvent) -> bool:
+        """Give an owner another name; tell whether it had another one. Raises `Conflict` if the name is taken."""
+        renaming = self._own_owners.renaming(owner_id, name)
+
+        def rename(connection: Connection) -> bool:
+            old_name = renaming(connection)
+            if old_name is None:
+                return False
+            self._audit.write(connection, [replace(event, detail={**event.detail, "old_name": old_name})])
+            return True
+
+        return await self._write_and_tell(rename)
+
+    async def remove_owner(self, owner_id: str, *, event: AuditEvent) -> int:
+        """Delete an owner with its keys, their uses, its sessions and its credentials; return how many keys it had."""
+        removing = self._own_owners.removing(owner_id)
+
+        def remove(connection: Connection) -> int:
+            name, keys = removing(connection)
+            self._audit.write(connection, [replace(event, detail={**event.detail, "name": name, "keys": keys})])
+            return keys
+
+        return await self._write_and_tell(remove)
 
     async def set_owner_active(self, owner_id: str, *, active: bool, events: Sequence[AuditEvent] = ()) -> bool:
         """Activate or deactivate an owner, and with it all of its keys; tell whether this call did it."""

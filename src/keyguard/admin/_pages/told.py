@@ -42,6 +42,7 @@ _SIMPLE = {
     AuditKind.KEY_PURGED: Told(did="removed from the records"),
     AuditKind.OWNER_ADDED: Told(did="added", to="account"),
     AuditKind.OWNER_IMPORTED: Told(did="imported", to="account"),
+    AuditKind.OWNER_REMOVED: Told(did="removed", to="account"),
     AuditKind.OWNER_ACTIVATED: Told(did="activated", to="account"),
     AuditKind.OWNER_DEACTIVATED: Told(did="deactivated", to="account", detail=("All of its keys stopped working",)),
     AuditKind.OWNER_MADE_SUPERUSER: Told(did="gave the rights of a superuser to", to="account"),
@@ -75,6 +76,8 @@ def told(event: AuditEvent) -> Told:  # noqa: PLR0911 A kind of event a line.
         case AuditKind.KEY_RENAMED:
             name = _text(said, "name")
             return Told(did="renamed", then="to" if plain(name) else "to no name", name=name)
+        case AuditKind.OWNER_RENAMED:
+            return Told(did="renamed", to="account", then="to", name=_text(said, "name"))
         case AuditKind.KEY_REVOKED:
             return Told(did="deleted", detail=_reason(said))
         case AuditKind.KEY_ROTATED:
