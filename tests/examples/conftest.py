@@ -107,6 +107,12 @@ def call(line):
         return answer.status, answer.read().decode()
 
 
+@pytest.fixture
+def examples():
+    """Where the examples are."""
+    return EXAMPLES
+
+
 @pytest.fixture(name="call")
 def call_fixture():
     return call

@@ -13,6 +13,7 @@ SERVERS = {
     "litestar_app/app.py": [200, 200, 403, 201, 403, 200, 401, 401, 200],
     "quart_app/app.py": [200, 200, 403, 201, 200, 403, 200, 401, 200],
     "django_app/server.py": [200, 200, 403, 201, 403, 200, 401],
+    "websocket_chat/server.py": [201, 401, 403, 200],
     "custom_store/server.py": [200, 200, 401],
     "key_page/server.py": [401, 200],
 }
