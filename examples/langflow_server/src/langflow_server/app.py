@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 async def _explained(_: Request, problem: Exception) -> JSONResponse:
     assert isinstance(problem, Problem)  # noqa: S101 What it was registered for.
-    return JSONResponse({"detail": problem.detail}, problem.status)
+    return JSONResponse({"detail": problem.detail}, problem.status, headers=problem.headers)
 
 
 async def _unavailable(_: Request, problem: Exception) -> JSONResponse:

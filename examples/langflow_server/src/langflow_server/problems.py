@@ -1,8 +1,21 @@
 """What can go wrong on the way to an answer: each problem knows its status, and its text may be shown to the caller."""
 
+import math
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 
-__all__ = ["BadRequest", "Forbidden", "Missing", "Problem", "ProviderFailed", "SettingsProblem"]
+__all__ = [
+    "BadRequest",
+    "Forbidden",
+    "Missing",
+    "Problem",
+    "ProviderFailed",
+    "ProviderSilent",
+    "SettingsProblem",
+    "TooMany",
+    "WrongPassword",
+]
 
 
 class SettingsProblem(Exception):
@@ -13,6 +26,7 @@ class Problem(Exception):
     """The answer is an error, ``{"detail": …}``: `detail` is a sentence for whoever asked, and quotes no secret."""
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -23,6 +37,27 @@ class BadRequest(Problem):
     """What was asked for cannot be done as it was asked."""
 
     status = HTTPStatus.BAD_REQUEST
+
+
+class WrongPassword(Problem):
+    """The name, the password or both are not those of an active user; which of it is not said."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    headers = MappingProxyType({"WWW-Authenticate": "Bearer"})
+
+    def __init__(self) -> None:
+        super().__init__("The name or the password is not right.")
+
+
+class TooMany(Problem):
+    """Somebody tries too often; `retry_after` is in how many seconds they may try again, 1 at least."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, wait: float) -> None:
+        self.retry_after = max(1, math.ceil(wait))
+        self.headers = {"Retry-After": str(self.retry_after)}
+        super().__init__(f"There were too many attempts. Try again in {self.retry_after} s.")
 
 
 class Forbidden(Problem):
@@ -41,3 +76,9 @@ class ProviderFailed(Problem):
     """A provider of language models did not answer, or not as it should."""
 
     status = HTTPStatus.BAD_GATEWAY
+
+
+class ProviderSilent(Problem):
+    """A provider of language models did not answer in time."""
+
+    status = HTTPStatus.GATEWAY_TIMEOUT
