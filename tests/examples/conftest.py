@@ -87,23 +87,40 @@ def start(tmp_path):
     return start
 
 
-def call(line):
+@pytest.fixture
+def call(tmp_path):
     """Do what a curl line says, by curl if it is there: the status and the body of the answer."""
-    if shutil.which("curl"):
+
+    def call(line):
+        if shutil.which("curl") is None:
+            return _without_curl(shlex.split(line)[1:], tmp_path)
         command = [*shlex.split(line), "--silent", "--write-out", "\n%{http_code}"]
-        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
+        answer = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=PATIENCE
+        ).stdout
         body, _, status = answer.rpartition("\n")
         return int(status), body
+
+    return call
+
+
+def _without_curl(arguments, folder):
     parser = argparse.ArgumentParser()
     parser.add_argument("-i", action="store_true")
     parser.add_argument("-X", default="GET")
     parser.add_argument("-H", action="append", default=[])
+    parser.add_argument("-d")
+    parser.add_argument("-b", type=folder.joinpath)
+    parser.add_argument("-c", type=folder.joinpath)
     parser.add_argument("url", type=urlsplit)
-    said = parser.parse_args(shlex.split(line)[1:])
+    said = parser.parse_args(arguments)
     target = said.url.path + (f"?{said.url.query}" if said.url.query else "")
+    headers = dict(header.split(": ") for header in said.H) | ({"cookie": said.b.read_text()} if said.b else {})
     with closing(http.client.HTTPConnection(said.url.netloc, timeout=PATIENCE)) as connection:
-        connection.request(said.X, target, headers=dict(header.split(": ") for header in said.H))
+        connection.request("POST" if said.d else said.X, target, said.d, headers)
         answer = connection.getresponse()
+        if said.c:
+            said.c.write_text(answer.headers.get("set-cookie", "").partition(";")[0])
         return answer.status, answer.read().decode()
 
 
@@ -111,8 +128,3 @@ def call(line):
 def examples():
     """Where the examples are."""
     return EXAMPLES
-
-
-@pytest.fixture(name="call")
-def call_fixture():
-    return call

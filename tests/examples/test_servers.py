@@ -14,6 +14,7 @@ SERVERS = {
     "quart_app/app.py": [200, 200, 403, 201, 200, 403, 200, 401, 200],
     "django_app/server.py": [200, 200, 403, 201, 403, 200, 401],
     "websocket_chat/server.py": [201, 401, 403, 200],
+    "own_users/app.py": [200, 200, 201, 200, 200, 401, 403, 200, 401, 401],
     "custom_store/server.py": [200, 200, 401],
     "key_page/server.py": [401, 200],
 }
