@@ -198,6 +198,24 @@ async def test_a_title_and_colours_are_the_app_s(make_app, signed_in):
     assert "--on-accent: #abcdef" in text
 
 
+async def test_the_title_heads_the_list(make_app, signed_in):
+    """The list is headed by the app's title; below it stands whose keys these are."""
+    page = await see(await signed_in("ada", make_app(title="Keys of <Acme>")))
+    assert page.one("h1").parent.text.startswith("Keys of <Acme> These are your keys.")
+
+
+async def test_links_lead_back_into_the_app(make_app, signed_in, browse, people):
+    """The app's links stand in the bar before the page's own entries, as they were given; also where nobody visits."""
+    app = make_app(links=[("Flows & <more>", "/flows?a=1&b"), ("Help", "/help")])
+    theirs = [("Flows & <more>", "/flows?a=1&b"), ("Help", "/help")]
+    ours = [("Keys", "/keys/"), ("Activity", "/keys/activity")]
+    page = await see(await signed_in("ada", app))
+    assert [(each.text, each["href"]) for each in page.one("header").one("nav").all("a")] == theirs + ours
+    page = await see(browse(app), "/sign-in")
+    assert [(each.text, each["href"]) for each in page.one("header").one("nav").all("a")] == theirs
+    assert not (await see(browse(make_app()), "/sign-in")).one("header").all("nav")
+
+
 async def test_files_are_kept_by_their_version(browser, people):
     """Each file of a page has its version in its address, and is kept for ever by it alone."""
     page = await see(browser, "/sign-in")

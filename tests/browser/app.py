@@ -21,6 +21,7 @@ SCOPES = {
     "flows:run": "Run flows",
     "files:write": "Upload and replace files",
 }
+LINKS = [("Flows", "/health"), ("Global variables", "/health?variables")]
 
 
 def work(request):
@@ -34,7 +35,7 @@ def made(environment):
     if "NOW" in environment:
         now = datetime.fromisoformat(environment["NOW"])
         clock = lambda: now  # noqa: E731 A clock that stands still.
-    admin = KeyAdmin(store, scopes=SCOPES, url=environment.get("URL"), sample_path="/work", clock=clock)
+    admin = KeyAdmin(store, scopes=SCOPES, url=environment.get("URL"), sample_path="/work", links=LINKS, clock=clock)
     app = Starlette(routes=[Route("/work", work), Route("/health", work), Mount("/keys", admin)])
     policy = with_key_page(Policy(exempt=["/health"]), "/keys")
     root, below = environment.get("ROOT", ""), environment.get("BELOW", "")

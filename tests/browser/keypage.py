@@ -69,7 +69,7 @@ class KeyPage:
         """Create a key of the usual kind; the page that shows it once is open then."""
         await self.open("new")
         await self.page.get_by_label("Name").fill(name)
-        await self.button("Create key").click()
+        await self.button("Create API key").click()
         await expect(self.heading("Copy your key")).to_be_visible()
         await self.page.wait_for_load_state()  # Its script has begun then, if there are scripts.
 
@@ -106,7 +106,7 @@ class KeyPage:
     async def delete(self, *names):
         """Delete keys that are in the list, and confirm it."""
         await self.select(*names)
-        await self.button("Delete selected").click()
+        await self.button("Delete").click()
         await self.button("Delete 1 key" if len(names) == 1 else f"Delete {len(names)} keys").click()
         await self.told("deleted")
 

@@ -38,7 +38,7 @@ async def new_with_errors(keys, samples):
     await keys.open("new")
     await keys.page.get_by_role("radio", name=re.compile("Custom")).check()
     await keys.page.get_by_label("Allowed networks").fill("the office")
-    await keys.button("Create key").click()
+    await keys.button("Create API key").click()
     await expect(keys.page.get_by_role("alert")).to_be_visible()
 
 
@@ -69,7 +69,7 @@ async def selected(keys, samples):
 
 async def deleting(keys, samples):
     await selected(keys, samples)
-    await keys.button("Delete selected").click()
+    await keys.button("Delete").click()
     await expect(keys.button("Delete 2 keys")).to_be_visible()
 
 
@@ -85,12 +85,12 @@ async def renamed(keys, samples):
 STATES = {
     "sign-in": ("nobody", at("sign-in", "Sign in")),
     "sign-in, refused": ("nobody", wrong_password),
-    "list": ("ada", at("", "Your keys")),
-    "list, empty": ("newcomer", at("", "Your keys")),
-    "list, filtered": ("ada", at("?state=disabled", "Your keys")),
-    "list, nothing found": ("ada", at("?q=nothing+of+the+kind", "Your keys")),
+    "list": ("ada", at("", "API keys")),
+    "list, empty": ("newcomer", at("", "API keys")),
+    "list, filtered": ("ada", at("?state=disabled", "API keys")),
+    "list, nothing found": ("ada", at("?q=nothing+of+the+kind", "API keys")),
     "list, selected": ("ada", selected),
-    "list, of everybody": ("root", at("", "All keys")),
+    "list, of everybody": ("root", at("", "API keys")),
     "new": ("ada", at("new", "New key")),
     "new, with errors": ("ada", new_with_errors),
     "made": ("maker", made),

@@ -27,7 +27,7 @@ async def test_owners_see_their_own_keys_and_a_superuser_all(browse, people):
     await expect(bobs.row("ada's laptop")).to_have_count(0)
 
     await roots.open()
-    await expect(roots.heading("All keys")).to_be_visible()
+    await expect(roots.heading("API keys")).to_be_visible()
     for owner, key in ((ada, "ada's laptop"), (bob, "bob's laptop")):
         await expect(roots.row(key).get_by_role("cell", name=owner.name)).to_be_visible()
     await roots.row("bob's laptop").get_by_role("link").click()
@@ -59,7 +59,7 @@ async def test_signing_out_ends_the_session_in_every_tab(browse, people, workers
     keys, other = KeyPage(page), KeyPage(await page.context.new_page())
     await keys.enter(await people())
     await other.open()
-    await expect(other.heading("Your keys")).to_be_visible()
+    await expect(other.heading("API keys")).to_be_visible()
     cookies = await page.context.cookies()
     assert workers.visit(cookies) == [200, 200]
     await keys.sign_out()
@@ -87,7 +87,7 @@ async def test_a_session_ends_with_what_it_stood_on(browse, people, store, worke
     await expect(keys.page.get_by_role("alert")).to_be_visible()
     if how == "another password":
         await keys.sign_in(ada.name, "quite another password")
-        await expect(keys.heading("Your keys")).to_be_visible()
+        await expect(keys.heading("API keys")).to_be_visible()
 
 
 async def test_after_signing_in_somebody_is_where_they_wanted_to_go(browse, people):

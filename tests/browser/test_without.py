@@ -30,14 +30,14 @@ async def test_the_keyboard_is_enough(browse, people):
     await tab_to(page.get_by_label("Password"))
     await write(ada.password)
     await press("Enter")
-    await expect(keys.heading("Your keys")).to_be_visible()
+    await expect(keys.heading("API keys")).to_be_visible()
 
-    await tab_to(keys.link("Create your first key"))
+    await tab_to(keys.link("Add new"))
     await press("Enter")
     await expect(keys.heading("New key")).to_be_visible()
     await tab_to(page.get_by_label("Name"))
     await write("by hand")
-    await tab_to(keys.button("Create key"))
+    await tab_to(keys.button("Create API key"))
     await press("Space")
     await expect(keys.heading("Copy your key")).to_be_visible()
     await tab_to(page.locator("summary").first)
@@ -58,7 +58,7 @@ async def test_the_keyboard_is_enough(browse, people):
     await press("Shift+Tab")
     await tab_to(keys.row("by hand").get_by_role("checkbox"))
     # The button stands before the table that it is about.
-    while not await keys.button("Delete selected").evaluate("(element) => element === document.activeElement"):
+    while not await keys.button("Delete").evaluate("(element) => element === document.activeElement"):
         await press("Shift+Tab")
     await press("Enter")
     await expect(keys.heading("Delete this key?")).to_be_visible()
