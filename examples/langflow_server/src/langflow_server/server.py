@@ -13,8 +13,8 @@ from starlette.requests import HTTPConnection
 
 from keyguard import Keyring
 from keyguard.stores.sql import SQLStore
-from keyguard.throttle import Throttle
 from keyguard.vault import SecretFile, SecretKeys, Vault
+from langflow_server.attempts import Attempts
 from langflow_server.settings import Settings
 
 __all__ = ["SESSION_LIFETIME", "Server", "TheServer", "server_of"]
@@ -31,7 +31,7 @@ class Server:
     vault: Vault = field(init=False)
     database: AsyncEngine = field(init=False)
     """For the tables of `langflow_server.tables`: the store has connections of its own."""
-    throttle: Throttle = field(init=False)
+    attempts: Attempts = field(init=False)
     http: AsyncClient = field(init=False)
     """For the providers. It follows no redirect: another host must not be sent a credential."""
 
@@ -41,11 +41,10 @@ class Server:
         store = SQLStore(settings.url, keyring=Keyring(prefix="lf"))
         secret = settings.secret_key
         keys = SecretFile(settings.secret_file) if secret is None else SecretKeys([secret.get_secret_value()])
-        waiting = {"timeout": 10} if settings.url.startswith("sqlite") else {}
         object.__setattr__(self, "store", store)
         object.__setattr__(self, "vault", Vault(store, keys))
-        object.__setattr__(self, "database", create_async_engine(settings.url, connect_args=waiting))
-        object.__setattr__(self, "throttle", Throttle(limit=5))
+        object.__setattr__(self, "database", _engine(settings))
+        object.__setattr__(self, "attempts", Attempts())
         object.__setattr__(self, "http", AsyncClient(timeout=Timeout(60, connect=10)))
 
     @asynccontextmanager
@@ -59,6 +58,12 @@ class Server:
             await self.http.aclose()
             await self.database.dispose()
             await self.store.close()
+
+
+def _engine(settings: Settings) -> AsyncEngine:
+    # An error shows no parameters: a flow's texts stand among them.
+    waiting = {"timeout": 10} if settings.is_sqlite else {}
+    return create_async_engine(settings.url, connect_args=waiting, hide_parameters=True)
 
 
 def server_of(connection: HTTPConnection) -> Server:

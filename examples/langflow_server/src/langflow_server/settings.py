@@ -7,8 +7,11 @@ from typing import Literal
 
 from dotenv import dotenv_values
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
+from keyguard.vault import SecretKeys
 from langflow_server.problems import SettingsProblem
 
 __all__ = ["PREFIX", "Settings", "load"]
@@ -37,11 +40,13 @@ class Settings(BaseModel):
     """What credentials are sealed with; without it, one is generated and kept in `config_dir`."""
     config_dir: Path = Field(default_factory=lambda: user_data_path("langflow-server"))
     database_url: SecretStr | None = None
-    """Of an asyncio driver, or as Langflow takes it (``sqlite:///…``, ``postgresql://…``); SQLite in `config_dir`."""
+    """As Langflow takes it (``sqlite:///…``, ``postgresql://…``); without it, SQLite in `config_dir`."""
     backend_only: bool = False
     """The API alone, without pages."""
     allowed_hosts: str = ""
     """Which host names the server answers to, with commas between them; see `langflow_server.app`."""
+    provider_timeout: float = Field(default=60, gt=0)
+    """For how many seconds a provider of language models may say nothing."""
     environment: Mapping[str, str] = Field(default_factory=dict, repr=False, exclude=True)
 
     @property
@@ -51,25 +56,78 @@ class Settings(BaseModel):
 
     @property
     def url(self) -> str:
-        """The database's URL, with the driver that is used here."""
-        if self.database_url is None or not (url := self.database_url.get_secret_value()):
-            return f"sqlite+aiosqlite:///{self.config_dir / 'langflow.db'}"
-        scheme, separator, rest = url.partition("://")
-        return f"{_DRIVERS.get(scheme, scheme)}{separator}{rest}"
+        """The database's URL, with the asyncio driver that is used here."""
+        return self._url.render_as_string(hide_password=False)
+
+    @property
+    def place(self) -> str:
+        """Where the data is, for people: it shows no password."""
+        if self.is_sqlite:
+            return str(Path(self._url.database or "").absolute())
+        return self._url.set(drivername="postgresql", query={}).render_as_string(hide_password=True)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Tell whether the data is in a file of this machine."""
+        return self._url.get_backend_name() == "sqlite"
+
+    @property
+    def is_untouched(self) -> bool:
+        """Tell whether there is no file yet in which the data would be."""
+        return self.is_sqlite and not Path(self.place).exists()
 
     @property
     def excuses_programs(self) -> bool:
         """Tell whether a request without a key passes, as the superuser."""
         return self.skip_auth_auto_login or (self.auto_login and self.api_version == "1.4")
 
+    @property
+    def _url(self) -> URL:
+        if self.database_url is None:
+            return URL.create(_DRIVERS["sqlite"], database=str(self.config_dir / "langflow.db"))
+        return _with_driver(self.database_url.get_secret_value())
 
-_DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "postgres": "postgresql+asyncpg",
-    "postgresql": "postgresql+asyncpg",
-    "postgresql+psycopg": "postgresql+asyncpg",
-    "postgresql+psycopg2": "postgresql+asyncpg",
-}
+    @field_validator("config_dir")
+    @classmethod
+    def _at_home(cls, folder: Path) -> Path:
+        return folder.expanduser()
+
+    @field_validator("secret_key")
+    @classmethod
+    def _is_secret(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None:
+            SecretKeys([key.get_secret_value()])
+        return key
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_ours(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            _with_driver(url.get_secret_value())
+        return url
+
+
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgres": "postgresql+asyncpg", "postgresql": "postgresql+asyncpg"}
+
+
+def _with_driver(text: str) -> URL:
+    """Return a database's URL with our driver, and what that calls otherwise. Raises `ValueError`, quoting nothing."""
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ValueError(
+            "no database's URL, such as postgresql://name:password@host/database or sqlite:///langflow.db"
+        ) from None
+    driver = _DRIVERS.get(url.get_backend_name())
+    if driver is None:
+        raise ValueError("the database is SQLite (sqlite:///…) or PostgreSQL (postgresql://…)")
+    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
+        raise ValueError("a database in memory would be another one for each worker: name a file")
+    known = {"timeout"} if url.get_backend_name() == "sqlite" else {"ssl", "sslmode"}
+    if unknown := set(url.query) - known:
+        raise ValueError(f"the URL's parameter {min(unknown)!r} is not known here")
+    query = {"ssl" if name == "sslmode" else name: value for name, value in url.query.items()}
+    return url.set(drivername=driver, query=query)
 
 
 def load(environ: Mapping[str, str] = os.environ, *, env_file: str | Path = ".env") -> Settings:
@@ -88,5 +146,8 @@ def load(environ: Mapping[str, str] = os.environ, *, env_file: str | Path = ".en
     try:
         return Settings.model_validate({**given, "environment": environment})
     except ValidationError as problem:
-        wrong = [f"{PREFIX}{str(error['loc'][0]).upper()}: {error['msg']}" for error in problem.errors()]
+        wrong = [
+            f"{PREFIX}{str(error['loc'][0]).upper()}: {error['msg'].removeprefix('Value error, ')}"
+            for error in problem.errors()
+        ]
         raise SettingsProblem("\n".join(wrong)) from None

@@ -1,14 +1,26 @@
-"""What is made before the workers start: tables, the secret key, the superuser, and at first a flow and a key."""
+"""What is made before the workers start, and what the commands make later.
+
+Several processes and hosts may do this at once.
+"""
 
 import secrets
 from dataclasses import dataclass, field
 
-from keyguard import Owner, lifecycle
+from pydantic import SecretStr
+
+from keyguard import Conflict, Owner, lifecycle
 from langflow_server import tables
 from langflow_server.server import Server
 from langflow_server.settings import Settings
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["NotDone", "Prepared", "make_key", "prepare", "renew_superuser"]
+
+_COMMAND = "the command line"
+"""What the audit log calls whoever typed a command."""
+
+
+class NotDone(Exception):
+    """A command cannot do what it was asked for; the text says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,22 +28,112 @@ class Prepared:
     """What a start has found or made."""
 
     superuser: Owner
+    is_new: bool = False
+    """Whether the superuser was made just now."""
     password: str | None = field(default=None, repr=False)
-    """The superuser's password, if it was generated just now: it is shown this once."""
+    """The superuser's, if it was generated just now: it is shown this once."""
+    key: str | None = field(default=None, repr=False)
+    """A first key of the superuser's, which is shown this once, too."""
+    sample: str | None = None
+    """What the sample flow is called in a URL, where it was made just now."""
 
 
 async def prepare(settings: Settings) -> Prepared:
-    """Make what is not there yet. Nothing that is there is changed."""
+    """Make what is not there yet; nothing that is there is changed.
+
+    Who gives a password for the superuser deploys, and makes keys when they are needed. Who gives none tries the
+    server: a password is generated, and a key to begin with.
+
+    Raises what `SQLStore.create_schema` and `Vault.open` raise, and `OSError` if the folder cannot be made.
+    """
     settings.config_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     server = Server(settings)
     await server.store.create_schema()
     async with server.opened():
-        async with server.database.begin() as connection:
-            await connection.run_sync(tables.metadata.create_all)
+        await _make_tables(server)
         superuser = await server.store.find_owner(settings.superuser)
         if superuser is not None:
             return Prepared(superuser=superuser)
-        given = settings.superuser_password
-        password = secrets.token_urlsafe(12) if given is None else given.get_secret_value()
-        superuser = await lifecycle.add_owner(server.store, settings.superuser, is_superuser=True, password=password)
-        return Prepared(superuser=superuser, password=password if given is None else None)
+        return await _begin(server)
+
+
+async def _begin(server: Server) -> Prepared:
+    """Make the superuser, and what goes with it where nobody has been before."""
+    settings, store = server.settings, server.store
+    is_first = not (await lifecycle.list_owners(store, limit=1)).total
+    given = settings.superuser_password
+    password = secrets.token_urlsafe(12) if given is None else given.get_secret_value()
+    try:
+        superuser = await lifecycle.add_owner(
+            store, settings.superuser, is_superuser=True, password=password, actor=_COMMAND
+        )
+    except Conflict:  # Another process was faster, and tells what it has made.
+        return await prepare(settings)
+    if given is not None:
+        return Prepared(superuser=superuser, is_new=True)
+    if not is_first:
+        return Prepared(superuser=superuser, is_new=True, password=password)
+    first = await lifecycle.issue(store, superuser, name="First key", actor=_COMMAND)
+    return Prepared(superuser=superuser, is_new=True, password=password, key=first.key.reveal())
+
+
+async def _make_tables(server: Server) -> None:
+    """Make the server's own tables, one process after the other: to look and to make is no single step."""
+    async with server.database.begin() as connection:
+        alone = "BEGIN IMMEDIATE" if server.settings.is_sqlite else f"SELECT pg_advisory_xact_lock({_LOCK})"
+        await connection.exec_driver_sql(alone)
+        await connection.run_sync(tables.metadata.create_all)
+
+
+_LOCK = int.from_bytes(b"langflow")
+"""A number that others are not likely to lock in the same database."""
+
+
+async def make_key(settings: Settings, *, who: str, password: str, name: str) -> str:
+    """Make a key for the superuser called `who`, and return its text. With AUTO_LOGIN the password is not looked at.
+
+    Raises `NotDone` if there is no such superuser, or that is not the password.
+    """
+    server = await _server_of(settings)
+    async with server.opened():
+        if settings.auto_login:
+            owner = await server.store.find_owner(who)
+        else:
+            owner = await lifecycle.verify_password(server.store, who, password)
+        if owner is None or not (owner.is_active and owner.is_superuser):
+            hint = " with that password" if not settings.auto_login else ""
+            raise NotDone(
+                f"There is no superuser {who!r}{hint}. `langflow-server superuser` makes one. No key was made."
+            )
+        issued = await lifecycle.issue(server.store, owner, name=name, actor=_COMMAND)
+        return issued.key.reveal()
+
+
+async def _server_of(settings: Settings) -> Server:
+    """Return the server whose data is there; with a superuser's password, which leaves nothing to show, make it."""
+    if settings.superuser_password is not None:
+        await prepare(settings)
+    elif settings.is_untouched:
+        raise NotDone(f"There is no {settings.place}. `langflow-server run` makes it, with the same settings.")
+    return Server(settings)
+
+
+async def renew_superuser(settings: Settings, password: str) -> list[str]:
+    """Make the superuser, or give it this password; return what was done, in sentences."""
+    name = settings.superuser
+    given = settings.model_copy(update={"superuser_password": SecretStr(password)})
+    prepared = await prepare(given)
+    if prepared.is_new:
+        return [f"The superuser {name!r} was made."]
+    done: list[str] = []
+    server = Server(settings)
+    async with server.opened():
+        store, owner = server.store, prepared.superuser
+        if await lifecycle.activate(store, owner, actor=_COMMAND):
+            done.append(f"{name!r} is active again.")
+        if await lifecycle.set_superuser(store, owner, superuser=True, actor=_COMMAND):
+            done.append(f"{name!r}, a user until now, is a superuser.")
+        if await lifecycle.verify_password(store, name, password) is None:
+            await lifecycle.set_password(store, owner, password, actor=_COMMAND)
+            done.append(f"{name!r} has a new password, and has to sign in again. Keys go on working.")
+    return done or [f"{name!r} is a superuser, and has that password already. Nothing was changed."]

@@ -1,0 +1,81 @@
+"""What a start says to whoever sits at the terminal: where the server is, how to get in, and what to beware of."""
+
+from textwrap import indent
+
+from langflow_server.settings import PREFIX, Settings
+from langflow_server.start import Prepared
+
+__all__ = ["warnings", "welcome"]
+
+
+def warnings(settings: Settings) -> list[str]:
+    """Return a sentence for each setting that lets somebody in without a password or a key."""
+    said: list[str] = []
+    if settings.skip_auth_auto_login:
+        said.append(
+            f"{PREFIX}SKIP_AUTH_AUTO_LOGIN is on: NO REQUEST NEEDS A KEY. Whoever reaches this server acts as the "
+            f"superuser {settings.superuser!r}."
+        )
+    elif settings.excuses_programs:
+        said.append(
+            f"{PREFIX}AUTO_LOGIN is on and {PREFIX}API_VERSION is 1.4: A REQUEST WITHOUT A KEY PASSES. Whoever reaches "
+            f"this server acts as the superuser {settings.superuser!r}."
+        )
+    if settings.auto_login and not settings.backend_only:
+        said.append(
+            f"{PREFIX}AUTO_LOGIN is on: NOBODY IS ASKED FOR A PASSWORD. Whoever opens the pages is signed in as the "
+            f"superuser {settings.superuser!r}, and can make keys there."
+        )
+    return said
+
+
+def welcome(settings: Settings, prepared: Prepared, url: str) -> str:
+    """Return what a start says on standard output, where nothing is logged. It shows once what was generated."""
+    parts = [f"Langflow-style server at {url}", *_made(prepared), *_how_to_get_in(settings, prepared, url)]
+    if prepared.key is not None and prepared.sample is not None:
+        parts += _calls(f"{url}/api/v1/run/{prepared.sample}", prepared.key)
+    parts.append(_later(settings, prepared))
+    return "\n\n".join(parts)
+
+
+def _made(prepared: Prepared) -> list[str]:
+    """Return what was generated just now."""
+    if prepared.password is None:
+        return []
+    lines = [f"superuser   {prepared.superuser.name}", f"password    {prepared.password}"]
+    if prepared.key is not None:
+        lines.append(f"API key     {prepared.key}")
+    return ["These were made just now, and are shown this once:", indent("\n".join(lines), "  ")]
+
+
+def _how_to_get_in(settings: Settings, prepared: Prepared, url: str) -> list[str]:
+    name = prepared.superuser.name
+    if settings.backend_only:
+        return [f"There are no pages here. Programs come with a key, or sign in at {url}/api/v1/login."]
+    if settings.auto_login:
+        return [f"Open {url} in a browser: you are signed in there as {name}."]
+    password = "this password" if prepared.password is not None else "the superuser's password"
+    return [f"Open {url} in a browser, and sign in as {name} with {password}."]
+
+
+def _calls(run: str, key: str) -> list[str]:
+    """Return how a program runs the sample flow, as it may be pasted into a shell."""
+    body = """-H "Content-Type: application/json" -d '{"input_value": "Ada"}'"""
+    return [
+        "Run the sample flow from a program, with the key in a header:",
+        f"""  curl "{run}" \\\n    -H "x-api-key: {key}" \\\n    {body}""",
+        "or in the URL, which proxies may write into their logs:",
+        f"""  curl "{run}?x-api-key={key}" \\\n    {body}""",
+    ]
+
+
+def _later(settings: Settings, prepared: Prepared) -> str:
+    lines = [
+        "More keys           langflow-server api-key"
+        + ("" if settings.backend_only else ", or in the pages under Settings, Langflow API Keys"),
+        "Another password    langflow-server superuser",
+        f"Data                {settings.place}",
+    ]
+    if settings.secret_key is None:
+        lines.append(f"Secret key          {settings.secret_file}; keep a copy: it opens the stored credentials")
+    return "\n".join([*lines, "Stop                Ctrl-C"])
