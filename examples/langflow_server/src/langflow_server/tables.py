@@ -58,10 +58,9 @@ variables = Table(
     Column("id", String(36), primary_key=True),
     Column("user_id", String(255), nullable=False),
     Column("name", String(255), nullable=False),
-    Column(
-        "type", String(255), nullable=False
-    ),  # "Credential": its value is in the vault. "Generic": it is in `value`.
-    Column("value", Text),
+    Column("type", String(255), nullable=False),
+    Column("value", Text),  # Of a "Generic" one.
+    Column("sealed_as", String(255)),  # Of a "Credential": the name by which the vault has its value.
     Column("default_fields", JSON, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
