@@ -1,0 +1,22 @@
+"""Texts that clients send, as every database keeps them and every answer can show them."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+__all__ = ["Sendable"]
+
+
+def _sendable(text: str) -> str:
+    """Refuse what JSON can write and UTF-8 cannot (half of a surrogate pair), and what PostgreSQL cannot keep."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("this is not a text: half of a surrogate pair stands in it") from None
+    if "\0" in text:
+        raise ValueError("a text must not have the character U+0000 in it")
+    return text
+
+
+Sendable = Annotated[str, AfterValidator(_sendable)]
+"""A text without U+0000 and without half surrogate pairs."""
