@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -40,10 +42,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for problem in (StoreUnavailable, Overloaded, DBAPIError, PoolTimeout):
         app.add_exception_handler(problem, _unavailable)
     app.add_exception_handler(Problem, _explained)
+    app.add_exception_handler(RequestValidationError, _invalid)
 
     # What was added last stands in front.
     app.add_middleware(SameOrigin)
     app.add_middleware(KeyGuard, **guarded_by(server.store, settings))
+    if not settings.backend_only:
+        pages.stand_in_front(app)
     hosts = [host.strip() for host in settings.allowed_hosts.split(",") if host.strip()]
     if hosts or settings.auto_login or settings.skip_auth_auto_login:
         # Otherwise any site could have a name of its own lead here, and its pages would be signed in (DNS rebinding).
@@ -54,6 +59,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def _explained(_: Request, problem: Exception) -> JSONResponse:
     assert isinstance(problem, Problem)  # noqa: S101 What it was registered for.
     return JSONResponse({"detail": problem.detail}, problem.status, headers=problem.headers)
+
+
+async def _invalid(_: Request, problem: Exception) -> JSONResponse:
+    """Answer as FastAPI does, but for what was sent: it may be a password, and need not be a text that can be sent."""
+    assert isinstance(problem, RequestValidationError)  # noqa: S101 What it was registered for.
+    said = [{name: error[name] for name in ("type", "loc", "msg")} for error in problem.errors()]
+    return JSONResponse({"detail": said}, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 async def _unavailable(_: Request, problem: Exception) -> JSONResponse:

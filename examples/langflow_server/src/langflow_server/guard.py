@@ -20,8 +20,10 @@ from langflow_server.problems import Forbidden
 from langflow_server.settings import Settings
 
 __all__ = [
+    "ASSETS",
     "KEY_PAGE",
     "MCP_PATHS",
+    "RUN",
     "SESSION_COOKIE",
     "SIGN_IN",
     "KeyUser",
@@ -99,12 +101,18 @@ def _is_page(scope: Scope) -> bool:
 
 # --- what an endpoint asks for ------------------------------------------------------------------------------------
 
+# Langflow's keys may do all that their users may, and so do those that this server makes. One that was issued with
+# scopes, by the library or its command, does no more than they say: it runs flows with the scope of that, and nothing
+# else. So it makes no key, which could do more than it does itself.
+RUN = "flows:run"
+"""The scope that a key needs to run its user's flows, if it has not got all."""
+
 security = KeySecurity()
 
-User = Annotated[Principal, security()]
-"""Whoever is let in: by a session, by a key, or as the settings have it."""
-KeyUser = Annotated[Principal, security(key=True)]
-"""Who came with a key; a session is not enough."""
+User = Annotated[Principal, security("*")]
+"""Whoever is let in: by a session, by a key that may do all that its user may, or as the settings have it."""
+KeyUser = Annotated[Principal, security(RUN, key=True)]
+"""Who came with a key that may run flows; a session is not enough."""
 Superuser = Annotated[Principal, security(superuser=True)]
 
 

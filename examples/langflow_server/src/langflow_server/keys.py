@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from keyguard import ConfigurationError, Conflict, KeyRecord, KeyState, NotFound, Principal, lifecycle
+from keyguard import Conflict, KeyRecord, KeyState, NotFound, Principal, lifecycle
 from keyguard.lifecycle import Issued
 from keyguard.model import KeyQuery, Usage
 from langflow_server.ids import key_id_of, uuid_of
@@ -55,16 +55,15 @@ async def list_keys(server: Server, user_id: str) -> tuple[list[Key], int]:
 async def add_key(server: Server, user: Principal, *, name: str = "", expires_at: datetime | None = None) -> Key:
     """Make a key that may do what its user may. A time without a zone is in UTC.
 
-    Raises `BadRequest` if the name is too long or cannot be kept, or the time has passed, and `Missing` if the user is
-    not there any more.
+    Raises `BadRequest` if the name is too long or the time has passed, and `Missing` if the user is not there any more.
     """
     if len(name) > LONGEST_NAME:
         raise BadRequest(f"A key's name has {LONGEST_NAME} characters at most.")
+    end = _in_utc(expires_at)
+    if end is not None and end <= datetime.now(UTC):
+        raise BadRequest("expires_at must lie in the future.")
     try:
-        end = _in_utc(expires_at)
         issued = await lifecycle.issue(server.store, user.id, name=name, expires_at=end, actor=user)
-    except ConfigurationError as problem:
-        raise BadRequest(f"The key cannot be made so: {problem}.") from None
     except NotFound:
         raise Missing("There is no such user.") from None
     return _whole(issued)
@@ -86,10 +85,14 @@ async def rotate_key(server: Server, user: Principal, key_id: UUID, *, grace: ti
     record = await _own(server, user, key_id)
     if not timedelta(0) <= grace <= LONGEST_GRACE:
         raise BadRequest(f"A key is good for {LONGEST_GRACE.days} days more at most after it was rotated.")
+    if record.rotated_at is not None:
+        raise BadRequest("The key was rotated already: rotate the one that took its place.")
+    if record.state(datetime.now(UTC)) is KeyState.EXPIRED:
+        raise BadRequest("The key has expired: make a new one.")
     try:
         return _whole(await lifecycle.rotate(server.store, record.id, grace=grace, actor=user))
-    except Conflict as problem:
-        raise BadRequest(f"The key cannot be rotated: {problem}.") from None
+    except Conflict:
+        raise BadRequest("Somebody else is changing the key at this moment: look at it again.") from None
     except NotFound:
         raise _unknown() from None
 

@@ -8,12 +8,11 @@ from starlette.responses import Response
 
 from keyguard import Conflict, NotFound, Principal, lifecycle
 from keyguard.lifecycle import SignedIn
-from langflow_server import people
-from langflow_server.guard import SESSION_COOKIE
-from langflow_server.problems import BadRequest, Forbidden
+from langflow_server.guard import SESSION_COOKIE, session_token
+from langflow_server.problems import Forbidden
 from langflow_server.server import SESSION_LIFETIME, Server
 
-__all__ = ["address_of", "auto_login", "begin", "end", "renew", "start"]
+__all__ = ["address_of", "begin", "end", "renew", "sign_out", "start"]
 
 
 def address_of(connection: HTTPConnection) -> str:
@@ -40,39 +39,27 @@ def end(answer: Response) -> None:
     answer.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="lax")
 
 
-async def start(server: Server, user: Principal | str) -> SignedIn:
+async def start(server: Server, user: Principal) -> SignedIn:
     """Begin a session of a user who is known already. Raises `Forbidden` if they are not active any more."""
-    user_id = user if isinstance(user, str) else user.id
     try:
-        return await lifecycle.start_session(server.store, user_id, lifetime=SESSION_LIFETIME)
+        return await lifecycle.start_session(server.store, user.id, lifetime=SESSION_LIFETIME)
     except (Conflict, NotFound):
         raise Forbidden("The user is not active any more.") from None
 
 
-async def renew(server: Server, user: Principal, token: str) -> SignedIn:
-    """End the session that has the token, and begin a new one in its place; of two at the same moment one does it.
+async def renew(server: Server, user: Principal, request: HTTPConnection) -> SignedIn:
+    """End the session that a request came with, and begin another in its place; of two at the same moment one does it.
 
     The old one ends last: if it has ended otherwise in the meantime, because the password was changed, say, then the
     new one must not outlive that. Raises `Forbidden` if the old one has ended.
     """
     new = await start(server, user)
-    if not await lifecycle.sign_out(server.store, token):
+    if not await sign_out(server, request):
         await lifecycle.sign_out(server.store, new.token)
         raise Forbidden("The session has ended: sign in again.")
     return new
 
 
-async def auto_login(server: Server) -> SignedIn:
-    """Begin a session of the superuser for whoever asks, where ``AUTO_LOGIN`` says so.
-
-    Raises `BadRequest` where it does not, or if the superuser is not there or not active.
-    """
-    settings = server.settings
-    if not settings.auto_login:
-        raise BadRequest("AUTO_LOGIN is off: sign in with a name and a password.")
-    owner = await server.store.find_owner(settings.superuser)
-    if owner is None or not owner.is_active:
-        raise BadRequest("The user whom everybody is signed in as is not there, or is deactivated.")
-    signed_in = await start(server, owner.id)
-    await people.note_sign_in(server, owner.id)
-    return signed_in
+async def sign_out(server: Server, request: HTTPConnection) -> bool:
+    """End the session that a request came with, in every worker; tell whether this call did it."""
+    return await lifecycle.sign_out(server.store, session_token(request))
