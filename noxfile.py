@@ -119,6 +119,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def compare(session: nox.Session) -> None:
+    """Run and read the libraries that Keyguard is compared with, and write the manual's tables."""
+    session.install("-e", ".", *group("compare"))
+    session.run("python", "-m", "benchmarks.features", *session.posargs)
+
+
+@nox.session(default=False)
 def screenshots(session: nox.Session) -> None:
     """Photograph the key page for the manual, in the Chromium that is there; `-- folder --all` takes every state."""
     session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *EXAMPLE, *group("test"), *group("screenshots"))
