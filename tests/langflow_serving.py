@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx2
 import psutil
+from leaks import WATCH
 
 PATIENCE = 60.0
 """Seconds that a busy machine may take for anything; reaching it is a failure."""
@@ -115,6 +116,7 @@ def serving(directory, *, workers=1, arguments=(), **settings):
                 each.kill()
             process.kill()
             reader.join(PATIENCE)
+    WATCH.see("the log of a Langflow-style server", running.log)
     assert "Traceback" not in running.log, running.log
 
 

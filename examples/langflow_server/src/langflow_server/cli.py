@@ -56,7 +56,7 @@ def run(
     with _explaining(settings), _bound(host, port) as held:
         prepared = asyncio.run(prepare(settings))
         port = held.getsockname()[1]
-    for warning in warnings(settings):
+    for warning in warnings(settings, prepared):
         _note(f"WARNING: {warning}")
     typer.echo(welcome(settings, prepared, _url(host, port)))
     uvicorn.run("langflow_server.app:create_app", factory=True, host=host, port=port, workers=workers)

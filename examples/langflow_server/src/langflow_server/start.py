@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from keyguard import Conflict, Owner, lifecycle
 from langflow_server import tables
+from langflow_server.flows import shelf
 from langflow_server.server import Server
 from langflow_server.settings import Settings
 
@@ -69,12 +70,11 @@ async def _begin(server: Server) -> Prepared:
         )
     except Conflict:  # Another process was faster, and tells what it has made.
         return await prepare(settings)
+    sample = (await shelf.add_sample(server, superuser.id)).endpoint_name if is_first else None
     if given is not None:
-        return Prepared(superuser=superuser, is_new=True)
-    if not is_first:
-        return Prepared(superuser=superuser, is_new=True, password=password)
-    first = await lifecycle.issue(store, superuser, name="First key", actor=_COMMAND)
-    return Prepared(superuser=superuser, is_new=True, password=password, key=first.key.reveal())
+        return Prepared(superuser=superuser, is_new=True, sample=sample)
+    key = (await lifecycle.issue(store, superuser, name="First key", actor=_COMMAND)).key.reveal() if is_first else None
+    return Prepared(superuser=superuser, is_new=True, password=password, key=key, sample=sample)
 
 
 async def _make_tables(server: Server) -> None:

@@ -8,9 +8,13 @@ from langflow_server.start import Prepared
 __all__ = ["warnings", "welcome"]
 
 
-def warnings(settings: Settings) -> list[str]:
-    """Return a sentence for each setting that lets somebody in without a password or a key."""
+def warnings(settings: Settings, prepared: Prepared) -> list[str]:
+    """Return a sentence for all that lets somebody in without a password or a key, and for a superuser that is none."""
     said: list[str] = []
+    owner = prepared.superuser
+    if not (owner.is_superuser and owner.is_active):
+        what = "not active" if owner.is_superuser else "no superuser"
+        said.append(f"{owner.name!r}, whom {PREFIX}SUPERUSER names, is {what}. `langflow-server superuser` mends that.")
     if settings.skip_auth_auto_login:
         said.append(
             f"{PREFIX}SKIP_AUTH_AUTO_LOGIN is on: NO REQUEST NEEDS A KEY. Whoever reaches this server acts as the "
