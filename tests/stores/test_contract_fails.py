@@ -12,7 +12,7 @@ import pytest
 from filling import suite_over
 
 from keyguard.errors import Conflict, KeyguardError, StoreUnavailable
-from keyguard.model import Found, Owner
+from keyguard.model import Found, Owner, OwnerPage
 from keyguard.stores._text import check_storable
 from keyguard.stores.memory import MemoryStore
 from keyguard.testing import (
@@ -432,6 +432,121 @@ class ChangesAlways(MemoryStore):
         return True
 
 
+class PagesOwnersAsTheyCame(MemoryStore):
+    async def page_owners(self, *, offset=0, limit):
+        owners = [*self._owners.values()]
+        return OwnerPage(owners=tuple(owners[offset : offset + limit]), total=len(owners))
+
+
+class CountsThePage(MemoryStore):
+    async def page_owners(self, *, offset=0, limit):
+        page = await super().page_owners(offset=offset, limit=limit)
+        return replace(page, total=len(page.owners))
+
+
+class RenamesNobody(MemoryStore):
+    async def rename_owner(self, owner_id, name, *, event):
+        return name != self._owner(owner_id).name
+
+
+class RenamesAgain(MemoryStore):
+    async def rename_owner(self, owner_id, name, *, event):
+        await super().rename_owner(owner_id, name, event=event)
+        return True
+
+
+class ForgetsTheOldName(MemoryStore):
+    async def rename_owner(self, owner_id, name, *, event):
+        return self._change_owner(replace(self._owner(owner_id), name=name), [event])
+
+
+class GivesAnothersName(MemoryStore):
+    async def rename_owner(self, owner_id, name, *, event):
+        taken = {other.id: other for other in self._owners.values() if other.name == name}
+        for other in taken:
+            del self._owners[other]
+        done = await super().rename_owner(owner_id, name, event=event)
+        self._owners.update(taken)
+        return done
+
+
+class LooksBeforeItRenames(MemoryStore):
+    async def rename_owner(self, owner_id, name, *, event):
+        old_name = self._owner(owner_id).name
+        await asyncio.sleep(0)
+        done = await super().rename_owner(owner_id, name, event=event)
+        self._events[-1].detail["old_name"] = old_name
+        return done
+
+
+class KeepsTheKeysOfNobody(MemoryStore):
+    async def remove_owner(self, owner_id, *, event):
+        keys, lookups = dict(self._keys), dict(self._by_lookup)
+        done = await super().remove_owner(owner_id, event=event)
+        self._keys, self._by_lookup = keys, lookups
+        return done
+
+
+class RemovesEverybodysKeys(MemoryStore):
+    async def remove_owner(self, owner_id, *, event):
+        done = await super().remove_owner(owner_id, event=event)
+        self._keys.clear()
+        return done
+
+
+class CountsTheGoodKeys(MemoryStore):
+    async def remove_owner(self, owner_id, *, event):
+        good = [key for key in self._keys.values() if key.owner_id == owner_id and key.revoked_at is None]
+        await super().remove_owner(owner_id, event=event)
+        return len(good)
+
+
+class KeepsTheCredentials(MemoryStore):
+    async def remove_owner(self, owner_id, *, event):
+        credentials = dict(self._credentials)
+        done = await super().remove_owner(owner_id, event=event)
+        self._credentials = credentials
+        return done
+
+
+class KeepsTheSessions(MemoryStore):
+    async def remove_owner(self, owner_id, *, event):
+        sessions = dict(self._sessions)
+        done = await super().remove_owner(owner_id, event=event)
+        self._sessions = sessions
+        return done
+
+
+class KeepsTheUsesOfNobody(MemoryStore):
+    async def remove_owner(self, owner_id, *, event):
+        uses = dict(self._uses)
+        done = await super().remove_owner(owner_id, event=event)
+        self._uses = uses
+        return done
+
+
+class CountsTheUsesOfKeysAlone(MemoryStore):
+    async def record_uses(self, uses, *, worker, sequence):
+        for key_id in uses:
+            self._key(key_id)
+        await super().record_uses(uses, worker=worker, sequence=sequence)
+
+
+class CountsBeforeItRemoves(MemoryStore):
+    async def remove_owner(self, owner_id, *, event):
+        keys = await self.list_keys(owner_id)
+        self._owner(owner_id)
+        await asyncio.sleep(0)
+        if owner_id in self._owners:
+            await super().remove_owner(owner_id, event=event)
+        return len(keys)
+
+
+class RemovesNobody(MemoryStore):
+    async def remove_owner(self, owner_id, *, event):
+        return await super().remove_owner(owner_id, event=event) if owner_id in self._owners else 0
+
+
 class UpgradesAnyPassword(MemoryStore):
     async def upgrade_password(self, owner_id, *, password, new_password):
         return await super().upgrade_password(
@@ -573,6 +688,22 @@ class MovesWithSessions(MemoryStore):
         self._changes += 1
 
 
+class RenamesUnseen(MemoryStore):
+    async def rename_owner(self, owner_id, name, *, event):
+        before_it = self._changes
+        done = await super().rename_owner(owner_id, name, event=event)
+        self._changes = before_it
+        return done
+
+
+class RemovesUnseen(MemoryStore):
+    async def remove_owner(self, owner_id, *, event):
+        before_it = self._changes
+        done = await super().remove_owner(owner_id, event=event)
+        self._changes = before_it
+        return done
+
+
 class PurgesUnseen(MemoryStore):
     async def purge_keys(self, before, *, limit, event):
         before_it = self._changes
@@ -607,6 +738,8 @@ BROKEN = [
     (ChangesNothingInSilence, KeyRegistryContract, "test_what_is_not_there_is_not_changed"),
     (TakesOthersLookups, KeyRegistryContract, "test_an_upgrade_takes_no_other_keys_lookup"),
     (ListsOwnersAsTheyCame, KeyRegistryContract, "test_owners_are_read"),
+    (PagesOwnersAsTheyCame, KeyRegistryContract, "test_pages_of_owners_make_up_their_list"),
+    (CountsThePage, KeyRegistryContract, "test_pages_of_owners_make_up_their_list"),
     (ForgetsPasswords, OwnerRegistryContract, "test_an_added_owner_is_there"),
     (TakesAnOwnersPlace, OwnerRegistryContract, "test_owner_ids_and_names_are_unique"),
     (SetsEverybodysPassword, OwnerRegistryContract, "test_passwords_are_replaced"),
@@ -652,6 +785,20 @@ BROKEN = [
     (ChangesAlways, OwnerRegistryContract, "test_an_owner_is_deactivated_with_all_keys"),
     (ChangesAlways, OwnerRegistryContract, "test_superuser_rights_are_given_and_taken"),
     (ChangesAlways, OwnerRegistryContract, "test_one_of_several_changes_of_an_owner_wins"),
+    (RenamesNobody, OwnerRegistryContract, "test_an_owner_is_renamed"),
+    (RenamesAgain, OwnerRegistryContract, "test_an_owner_is_renamed"),
+    (ForgetsTheOldName, OwnerRegistryContract, "test_an_owner_is_renamed"),
+    (GivesAnothersName, OwnerRegistryContract, "test_no_two_owners_have_one_name"),
+    (LooksBeforeItRenames, OwnerRegistryContract, "test_no_two_owners_have_one_name"),
+    (KeepsTheKeysOfNobody, OwnerRegistryContract, "test_a_removed_owner_is_gone_with_all_keys"),
+    (RemovesEverybodysKeys, OwnerRegistryContract, "test_a_removed_owner_is_gone_with_all_keys"),
+    (CountsTheGoodKeys, OwnerRegistryContract, "test_a_removed_owner_is_gone_with_all_keys"),
+    (KeepsTheCredentials, OwnerRegistryContract, "test_what_a_removed_owner_had_is_free"),
+    (KeepsTheSessions, OwnerRegistryContract, "test_what_a_removed_owner_had_is_free"),
+    (KeepsTheUsesOfNobody, OwnerRegistryContract, "test_what_a_removed_owner_had_is_free"),
+    (CountsTheUsesOfKeysAlone, OwnerRegistryContract, "test_uses_that_come_late_do_no_harm"),
+    (CountsBeforeItRemoves, OwnerRegistryContract, "test_one_of_several_removals_did_it"),
+    (RemovesNobody, OwnerRegistryContract, "test_an_owner_who_is_not_there_is_not_changed"),
     (UpgradesAnyPassword, OwnerRegistryContract, "test_a_password_is_upgraded_if_it_is_the_one"),
     (LooksBeforeItUpgrades, OwnerRegistryContract, "test_an_upgrade_overwrites_no_new_password"),
     (UpgradesNobodysPassword, OwnerRegistryContract, "test_an_owner_who_is_not_there_is_not_changed"),
@@ -682,6 +829,8 @@ BROKEN = [
     (Waits, FreshnessContract, "test_a_token_is_there_without_waiting"),
     (BeginsAgain, FreshnessContract, "test_no_token_comes_back"),
     (SaysMaybe, FreshnessContract, "test_a_store_says_how_exact_it_is"),
+    (RenamesUnseen, FreshnessContract, "test_the_token_moves_with_an_owners_state"),
+    (RemovesUnseen, FreshnessContract, "test_the_token_moves_with_an_owners_state"),
     (PurgesUnseen, FreshnessContract, "test_the_token_moves_with_a_keys_state"),
 ]
 

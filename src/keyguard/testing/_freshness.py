@@ -74,6 +74,7 @@ class FreshnessContract(KeyStoreContract):
             await store.search_keys(KeyQuery(text="one"), at=NOON, limit=1)
             await store.list_events()
             await store.list_owners()
+            await store.page_owners(limit=1)
             await store.get_password(ada.id)
             assert await self.token(store) == before
 
@@ -92,7 +93,7 @@ class FreshnessContract(KeyStoreContract):
             await self._moves(store, store.purge_keys(NOON + timedelta(days=1), limit=1, event=event))
 
     async def test_the_token_moves_with_an_owners_state(self) -> None:
-        """When a call that changes whether an owner is active, or a superuser, has returned, the token is another one.
+        """When a call that changes an owner's name or flags, or removes the owner, has returned, the token is another.
 
         Where owners live in the app's own table, nothing is asked here.
         """
@@ -103,6 +104,9 @@ class FreshnessContract(KeyStoreContract):
                 await self._moves(store, store.set_owner_active(ada.id, active=True))
                 await self._moves(store, store.set_owner_superuser(ada.id, superuser=True))
                 await self._moves(store, store.set_owner_superuser(ada.id, superuser=False))
+                event = make_event(AuditKind.OWNER_RENAMED, owner_id=ada.id)
+                await self._moves(store, store.rename_owner(ada.id, "a new name", event=event))
+                await self._moves(store, store.remove_owner(ada.id, event=event))
 
     async def test_the_token_stays_with_other_changes(self) -> None:
         """The token stays the same when a key is added, renamed or upgraded, a password set, or somebody signs in."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 from ipaddress import ip_network
 
 from keyguard.errors import ConfigurationError, Conflict, NotFound
-from keyguard.model import Found
+from keyguard.model import Found, OwnerPage
 from keyguard.settings import Keyring
 from keyguard.testing._expect import opened, raises
 from keyguard.testing._expected import ExpectationContract
@@ -254,3 +254,15 @@ class KeyRegistryContract(ListingContract, SearchContract, ExpectationContract, 
             assert await store.get_owner("nobody") is None
             assert await store.get_password(bob.id) is None
             assert await store.get_password("nobody") is None
+
+    async def test_pages_of_owners_make_up_their_list(self) -> None:
+        """Pages of owners, of whatever size, make up the list by name; each says how many there are, an empty one too.
+
+        Names are in the order of their characters' numbers, whatever a language would say.
+        """
+        ada, bob = (replace(owner, name=name) for owner, name in zip(self.owners(), ["bob", "Zoë"], strict=True))
+        async with opened(await self.make_store(Keyring(), [ada, bob], [])) as store:
+            assert await store.list_owners() == [bob, ada]
+            for offset, limit, owners in [(0, 1, [bob]), (1, 1, [ada]), (0, 9, [bob, ada]), (2, 1, []), (9, 2**70, [])]:
+                page = await store.page_owners(offset=offset, limit=limit)
+                assert page == OwnerPage(owners=tuple(owners), total=2)
