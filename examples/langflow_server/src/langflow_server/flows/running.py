@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from langflow_server.flows.components import MAX_TEXT_CHARACTERS, Component, fill_in, names_in
 from langflow_server.flows.credentials import credential_for
-from langflow_server.flows.graph import Node, Tweaks, Value, Variable, in_order, tweaked
+from langflow_server.flows.graph import Node, Tweaks, Variable, in_order, tweaked
 from langflow_server.flows.providers import Message, chat, provider_named
 from langflow_server.flows.shelf import Flow
 from langflow_server.problems import BadRequest, ProviderFailed, ProviderSilent
@@ -195,9 +195,7 @@ class _Run:
         if not model:
             raise BadRequest("Its field 'model' is empty.")
         tweak = self._tweaks.get(node.id, {}).get("api_key")
-        credential = await credential_for(
-            server, flow.user_id, provider=provider, kept=self._kept(node), tweak=_as_json(tweak)
-        )
+        credential = await credential_for(server, flow.user_id, provider=provider, kept=self._kept(node), tweak=tweak)
         messages = [Message(role="system", content=system)] if system else []
         messages.append(Message(role="user", content=await self._value(node, "prompt")))
         temperature = node.fields.get("temperature")
@@ -238,7 +236,3 @@ class _Run:
         """Return the id of the node whose text comes into a field."""
         leading = (edge.source for edge in self._graph.edges if edge.target == node.id and edge.field == name)
         return next(leading, None)
-
-
-def _as_json(value: Value | None) -> object:
-    return value.model_dump() if isinstance(value, Variable) else value

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from langflow_server import tables
 from langflow_server.flows import credentials
 from langflow_server.flows.graph import Edge, Graph, Node, check
-from langflow_server.problems import BadRequest, Missing
+from langflow_server.problems import BadRequest, Missing, Problem
 from langflow_server.server import Server
 
 __all__ = [
@@ -40,7 +40,7 @@ _table = tables.flows
 _MISSING = "There is no such flow."
 
 
-class _Outrun(Exception):
+class _Outrun(Problem):
     """Somebody else has changed the flow since it was read."""
 
 
@@ -254,7 +254,7 @@ async def _update(server: Server, flow: Flow, values: Mapping[str, Any]) -> None
     )
     name, endpoint_name = values.get("name"), values.get("endpoint_name")
     if not await _write(server, flow.user_id, statement, name=name, endpoint_name=endpoint_name):
-        raise _Outrun
+        raise _Outrun("Somebody else has just changed this flow.")
 
 
 async def _write(
