@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from keyguard import KeyGuard, Overloaded, StoreUnavailable
 from langflow_server import api, pages
 from langflow_server.guard import guarded_by
+from langflow_server.limits import BodyLimit
 from langflow_server.origin import SameOrigin
 from langflow_server.problems import Problem
 from langflow_server.server import Server
@@ -30,8 +31,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = server.settings
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with server.opened(), api.running(server):
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with server.opened(), api.running(app):
             yield
 
     app = FastAPI(title="Langflow-style server", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -45,6 +46,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
 
     # What was added last stands in front.
+    app.add_middleware(BodyLimit)
     app.add_middleware(SameOrigin)
     app.add_middleware(KeyGuard, **guarded_by(server.store, settings))
     if not settings.backend_only:

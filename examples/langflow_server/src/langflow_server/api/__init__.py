@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, FastAPI
 
 from langflow_server.api import flows, keys, mcp, run, sign_in, status, users, variables
-from langflow_server.server import Server
 
 __all__ = ["add_to", "running"]
 
@@ -22,7 +21,7 @@ def add_to(app: FastAPI) -> None:
 
 
 @asynccontextmanager
-async def running(server: Server) -> AsyncIterator[None]:
+async def running(app: FastAPI) -> AsyncIterator[None]:
     """Run what has to run while requests are answered."""
-    async with mcp.running(server):
+    async with mcp.running(app):
         yield
