@@ -41,7 +41,7 @@ MOST_HEIGHT = 1240
 """What is below that adds nothing but bytes to the manual."""
 SCHEMES = ("light", "dark")
 
-_PUT = """(changes) => {
+PUT = """(changes) => {
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) {
         for (const [old, sample] of changes) {
@@ -73,8 +73,8 @@ async def take(folder, pictures):
                         page = await context.new_page()
                         page.on("dialog", lambda dialog: dialog.accept())
                         await go(state, KeyPage(page), samples)
-                        await _put_sample_key(page)
-                        await _take(page, folder, name)
+                        await put_sample_key(page)
+                        await take_all(page, folder, name)
 
 
 async def _cookies(browser, url, samples, who):
@@ -88,7 +88,8 @@ async def _cookies(browser, url, samples, who):
         return await context.storage_state()
 
 
-async def _take(page, folder, name):
+async def take_all(page, folder, name):
+    """Photograph a page as it is now, in every size and scheme."""
     for (size, viewport), scheme in product(SIZES.items(), SCHEMES):
         await page.set_viewport_size(viewport)
         await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
@@ -96,21 +97,21 @@ async def _take(page, folder, name):
         _save(taken, folder / f"{name}-{size}-{scheme}.png")
 
 
-async def _put_sample_key(page):
+async def put_sample_key(page, prefix="kg"):
     """Show one that is the same each time where a key was made: the page's own are random."""
     secret = page.locator("pre.secret").first
     if await secret.count():
         made = (await secret.text_content()).strip()
-        sample = from_entropy("kg", Counted("screenshots")(ENTROPY_BYTES)).reveal()
+        sample = from_entropy(prefix, Counted("screenshots")(ENTROPY_BYTES)).reveal()
         ids = made.rpartition("_")[0], sample.rpartition("_")[0]
-        hints = [f"{text[: len('kg_') + 4]}…" for text in ids]
-        await page.evaluate(_PUT, [[made, sample], ids, hints])
+        hints = [f"{text[: len(prefix) + 5]}…" for text in ids]
+        await page.evaluate(PUT, [[made, sample], ids, hints])
 
 
 def _save(png, path):
     """Write a picture with 256 colours, which is what text and plain areas need."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    if path.parent == FOLDER:
+    if path.parent.parent == FOLDER.parent:
         picture = picture.crop((0, 0, picture.width, min(picture.height, MOST_HEIGHT)))
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)

@@ -76,7 +76,11 @@ def _said(request: Request) -> str:
 
 
 def _day(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
+    return f"{time.astimezone(UTC):%d %b %Y}".removeprefix("0")
+
+
+def _moment(time: datetime) -> str:
+    return f"{_day(time)}, {time.astimezone(UTC):%H:%M} UTC"
 
 
 _TEMPLATES = Environment(
@@ -86,4 +90,4 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_TEMPLATES.filters["day"] = _day
+_TEMPLATES.filters.update({"day": _day, "moment": _moment})

@@ -64,11 +64,13 @@ async def add(
     active: Annotated[YesOrNo, Form()] = "no",
     superuser: Annotated[YesOrNo, Form()] = "no",
 ) -> Response:
-    rights = {"is_active": active == "yes", "is_superuser": superuser == "yes"}
+    is_active, is_superuser = active == "yes", superuser == "yes"
     try:
-        await people.add_person(server, username, password, **rights, actor=manager)
+        await people.add_person(
+            server, username, password, is_active=is_active, is_superuser=is_superuser, actor=manager
+        )
     except Problem as problem:
-        return _form(request, problem, name=username, **rights)
+        return _form(request, problem, name=username, is_active=is_active, is_superuser=is_superuser)
     return go(_LIST, Said.USER_ADDED)
 
 

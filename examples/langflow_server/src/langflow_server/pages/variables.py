@@ -1,5 +1,6 @@
 """A user's global variables. A Credential's value goes one way: in."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
@@ -59,8 +60,14 @@ async def add(
 @router.get("/{variable_id}")
 async def show(request: Request, server: TheServer, visitor: Visitor, variable_id: UUID) -> Response:
     variable = await _own(server, visitor.id, variable_id)
-    filled = {"name": variable.name, "value": variable.value or "", "default_fields": variable.default_fields}
-    return _form(request, variable, type=variable.type, **filled)
+    return _form(
+        request,
+        variable,
+        name=variable.name,
+        value=variable.value or "",
+        type=variable.type,
+        default_fields=variable.default_fields,
+    )
 
 
 @router.post("/{variable_id}")
@@ -87,8 +94,10 @@ async def change(
             default_fields=default_fields,
         )
     except Problem as problem:
-        filled = {"name": name, "value": "" if is_secret else value, "default_fields": default_fields}
-        return _form(request, variable, problem, type=variable.type, **filled)
+        value = "" if is_secret else value
+        return _form(
+            request, variable, problem, name=name, value=value, type=variable.type, default_fields=default_fields
+        )
     return go(_LIST, Said.VARIABLE_CHANGED)
 
 
@@ -124,15 +133,24 @@ def _pasted(value: str, type_: VariableType) -> str:
     return value.strip() if type_ is VariableType.CREDENTIAL else value.replace("\r\n", "\n")
 
 
-def _form(request: Request, variable: Variable | None, problem: Problem | None = None, **filled: Any) -> Response:
+def _form(
+    request: Request,
+    variable: Variable | None,
+    problem: Problem | None = None,
+    *,
+    name: str,
+    value: str,
+    type: VariableType,  # noqa: A002 Langflow's word.
+    default_fields: Sequence[str],
+) -> Response:
     return _page(
         request,
         "variable.html",
         HTTPStatus.OK if problem is None else problem.status,
         variable=variable,
-        is_secret=filled["type"] is VariableType.CREDENTIAL,
+        is_secret=type is VariableType.CREDENTIAL,
         fields=[provider.field for provider in PROVIDERS.values()],
-        filled={**filled, "type": filled["type"].value},
+        filled={"name": name, "value": value, "type": type.value, "default_fields": default_fields},
         failed="" if problem is None else problem.detail,
     )
 
