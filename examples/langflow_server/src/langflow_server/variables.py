@@ -205,6 +205,8 @@ async def change_variable(
                 changed = (await connection.execute(statement)).rowcount
         except IntegrityError:
             await _drop(server, user_id, kept.get("sealed_as"))
+            if name is None:
+                raise
             raise _taken(changes["name"]) from None
         if changed:
             if kept:
