@@ -6,7 +6,8 @@ seen, whichever of two requests comes first and whatever fails: what is left ove
 nobody finds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -140,7 +141,7 @@ async def add_variable(
     check_value(value)
     _check_fields(default_fields)
     if await find_variable(server, user_id, name) is not None:
-        raise _taken(name)
+        raise _Taken(name)
     now = datetime.now(UTC)
     variable_id = str(uuid4())
     kept = await _kept(server, user_id, variable_id, type, value)
@@ -153,11 +154,12 @@ async def add_variable(
         "updated_at": now,
     }
     try:
-        async with server.database.begin() as connection:
-            await connection.execute(insert(_table).values({**row, **kept}))
-    except IntegrityError:  # Somebody was faster.
+        with _unless_taken(name):
+            async with server.database.begin() as connection:
+                await connection.execute(insert(_table).values({**row, **kept}))
+    except _Taken:  # Somebody was faster.
         await _drop(server, user_id, kept["sealed_as"])
-        raise _taken(name) from None
+        raise
     return await _own(server, user_id, variable_id)
 
 
@@ -188,29 +190,18 @@ async def change_variable(
         changes["default_fields"] = list(default_fields)
     while True:
         old = await _own(server, user_id, variable_id)
-        kept: dict[str, Any] = {}
+        kept: dict[str, str | None] = {}
         if value is not None:
             kept = await _kept(server, user_id, variable_id, type or old.type, value)
         elif type not in (None, old.type):
             raise BadRequest("Another type needs another value: give both.")
-        as_it_was = (
-            _table.c.id == variable_id,
-            _table.c.user_id == user_id,
-            _table.c.type == old.type.value,
-            _table.c.sealed_as.is_not_distinct_from(old.sealed_as),
-        )
-        statement = update(_table).where(*as_it_was).values({**changes, **kept, "updated_at": datetime.now(UTC)})
         try:
-            async with server.database.begin() as connection:
-                changed = (await connection.execute(statement)).rowcount
-        except IntegrityError:
+            changed = await _replace(server, user_id, old, {**changes, **kept})
+        except _Taken:
             await _drop(server, user_id, kept.get("sealed_as"))
-            if name is None:
-                raise
-            raise _taken(changes["name"]) from None
+            raise
         if changed:
-            if kept:
-                await _drop(server, user_id, old.sealed_as)
+            await _drop(server, user_id, old.sealed_as if kept else None)
             return await _own(server, user_id, variable_id)
         await _drop(server, user_id, kept.get("sealed_as"))  # Somebody gave it another value, or removed it.
 
@@ -257,6 +248,20 @@ async def _drop(server: Server, user_id: str, sealed_as: str | None) -> None:
 
 
 # --- the row ------------------------------------------------------------------------------------------------------
+
+
+async def _replace(server: Server, user_id: str, old: Variable, changes: dict[str, Any]) -> bool:
+    """Write what is new, and tell whether the row had the type and the value of `old` until then. Raises `_Taken`."""
+    as_it_was = (
+        _table.c.id == old.id,
+        _table.c.user_id == user_id,
+        _table.c.type == old.type.value,
+        _table.c.sealed_as.is_not_distinct_from(old.sealed_as),
+    )
+    statement = update(_table).where(*as_it_was).values({**changes, "updated_at": datetime.now(UTC)})
+    with _unless_taken(changes.get("name")):
+        async with server.database.begin() as connection:
+            return (await connection.execute(statement)).rowcount == 1
 
 
 async def _own(server: Server, user_id: str, variable_id: str) -> Variable:
@@ -315,8 +320,22 @@ def _check_fields(default_fields: Sequence[str]) -> None:
         )
 
 
-def _taken(name: str) -> BadRequest:
-    return BadRequest(f"There is a variable {name!r} already.")
+class _Taken(BadRequest):
+    """The user has another variable of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is a variable {name!r} already.")
+
+
+@contextmanager
+def _unless_taken(name: str | None) -> Iterator[None]:
+    """Say of a row that could not be written that its name is taken, if it has a new one."""
+    try:
+        yield
+    except IntegrityError:
+        if name is None:
+            raise
+        raise _Taken(name) from None
 
 
 def _missing() -> Missing:
