@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import uuid4
 
 from fastapi import APIRouter, Request, Response, WebSocket
@@ -73,7 +73,7 @@ class RunBody(BaseModel):
 
 
 class ProcessBody(RunBody):
-    sync: Literal[True] = Field(default=True, description="Flows are run at once, and not in the background.")
+    sync: bool = Field(default=True, description="Must be true: nothing runs in the background here.")
 
 
 # --- what is answered ---------------------------------------------------------------------------------------------
@@ -216,8 +216,11 @@ async def process_flow(
     *, flow_id_or_name: str, request: Request, user: KeyUser, server: TheServer, body: ProcessBody | None = None
 ) -> ProcessAnswer | Response:
     """Run a flow as earlier releases of Langflow did; `POST /run` is what took its place."""
+    body = body or ProcessBody()
     flow = await shelf.find_flow(server, user.id, flow_id_or_name)
-    result = await unless_left(request.receive, _run(server, flow, body or RunBody()))
+    if not body.sync:
+        raise BadRequest("Flows do not run in the background here: leave out `sync`, or let it be true.")
+    result = await unless_left(request.receive, _run(server, flow, body))
     if result is None:
         return Response()
     return ProcessAnswer(result=TextOut(text=result.answer), session_id=result.session_id)

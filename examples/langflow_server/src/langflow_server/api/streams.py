@@ -43,7 +43,7 @@ class Event(NamedTuple):
 
     @property
     def line(self) -> str:
-        """As Langflow writes it."""
+        """As Langflow writes it, with an empty line behind it in a stream."""
         return json.dumps({"event": self.name, "data": self.data})
 
     @property
@@ -93,7 +93,7 @@ class EventStream(StreamingResponse):
         if not self._has_begun:
             self._has_begun = True
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        text = f"{event.line}\n" if self._as_lines else event.block
+        text = f"{event.line}\n\n" if self._as_lines else event.block
         await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
 
 
