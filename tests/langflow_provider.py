@@ -12,6 +12,7 @@ How it answers is the model's name, so that tests share one and disturb each oth
     endless       a body without end; `endless-stream` a stream of words without end
     stops         ends a stream after two words; `breaks` ends the connection inside of one
     error-inside  an error inside of a stream, which quotes the key
+    sets-a-cookie says so, with a cookie
     zipped        a body that is compressed, though nobody asked for it
 """
 
@@ -144,6 +145,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._event(_delta(words))
         self._event({"choices": [], "usage": {"total_tokens": 1}})
         self._end_stream()
+
+    def _sets_a_cookie(self, asked):
+        self.send_response(200)
+        self.send_header("Set-Cookie", "who=first; Path=/")
+        body = json.dumps({"choices": [{"message": {"content": asked.text}}]}).encode()
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def _streams(self, asked):
         first, *rest = asked.text.rpartition("say: ")[2].split(" ")

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Annotated, cast
 
 from fastapi import Depends
@@ -33,7 +34,8 @@ class Server:
     """For the tables of `langflow_server.tables`: the store has connections of its own."""
     attempts: Attempts = field(init=False)
     http: AsyncClient = field(init=False)
-    """For the providers. It follows no redirect: another host must not be sent a credential."""
+    """For the providers. It follows no redirect: another host must not be sent a credential. It keeps no cookie: what a
+    provider sets for one user must not be sent with the next one's request."""
 
     def __post_init__(self) -> None:
         """Make everything by the settings. Raises `keyguard.ConfigurationError` where they cannot be right."""
@@ -45,7 +47,8 @@ class Server:
         object.__setattr__(self, "vault", Vault(store, keys))
         object.__setattr__(self, "database", _engine(settings))
         object.__setattr__(self, "attempts", Attempts())
-        object.__setattr__(self, "http", AsyncClient(timeout=Timeout(60, connect=10)))
+        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+        object.__setattr__(self, "http", AsyncClient(timeout=Timeout(60, connect=10), cookies=no_cookies))
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator["Server"]:
