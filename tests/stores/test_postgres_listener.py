@@ -16,13 +16,13 @@ import pytest
 from sqlalchemy.dialects import registry
 
 from keyguard.errors import ConfigurationError
-from keyguard.model import Owner
+from keyguard.model import AuditKind, Owner
 from keyguard.stores import _listener
 from keyguard.stores._asyncpg import APPLICATION
 from keyguard.stores._listener import Listener, seconds
 from keyguard.stores._triggers import REVISION_QUERY
 from keyguard.stores.sql import SQLStore
-from keyguard.testing import NOON, make_record
+from keyguard.testing import NOON, make_event, make_record
 
 DEADLINE = 20.0
 """Seconds after which a state is given up that is waited for."""
@@ -80,6 +80,8 @@ CHANGES = {
     "disable": lambda store: store.set_key_disabled("1", NOON),
     "deactivate": lambda store: store.set_owner_active("owner-1", active=False),
     "promote": lambda store: store.set_owner_superuser("owner-1", superuser=True),
+    "name the owner": lambda store: store.rename_owner("owner-1", "eve", event=make_event(AuditKind.OWNER_RENAMED)),
+    "remove the owner": lambda store: store.remove_owner("owner-1", event=make_event(AuditKind.OWNER_REMOVED)),
 }
 
 

@@ -53,7 +53,10 @@ async def test_the_manuals_grants_are_enough(postgres, database, role):
     event = AuditEvent(at=NOON, kind=AuditKind.KEY_PURGED)
     assert await store.purge_keys(NOON + timedelta(1), limit=9, event=event) == 1
     assert await store.remove_credential("1", "A", events=[replace(event, kind=AuditKind.CREDENTIAL_REMOVED)])
-    assert len(await store.list_events()) == 2
+    renamed = replace(event, kind=AuditKind.OWNER_RENAMED, owner_id="1")
+    assert await store.rename_owner("1", "countess", event=renamed)
+    assert await store.remove_owner("1", event=replace(renamed, kind=AuditKind.OWNER_REMOVED)) == 1
+    assert len(await store.list_events()) == 4
     for statement in (
         "UPDATE keyguard_revision SET n = 0",
         "DELETE FROM keyguard_events",

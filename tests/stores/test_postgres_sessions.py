@@ -1,4 +1,7 @@
-"""On PostgreSQL, whoever signs in while they are deactivated, or get another password, is signed out afterwards."""
+"""On PostgreSQL, whoever signs in while they are deactivated, or get another password, is signed out afterwards.
+
+And what comes to an owner who is being removed finds nobody.
+"""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -7,10 +10,10 @@ from datetime import timedelta
 
 import pytest
 
-from keyguard.errors import Changed, Conflict
-from keyguard.model import Owner, Session
+from keyguard.errors import Changed, Conflict, NotFound
+from keyguard.model import AuditKind, Owner, Session, Usage
 from keyguard.stores.sql import SQLStore
-from keyguard.testing import NOON, make_record
+from keyguard.testing import NOON, make_credential, make_event, make_record
 
 SESSION = Session(lookup="sha256$1", owner_id="1", created_at=NOON, expires_at=NOON + timedelta(hours=1))
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -129,3 +132,78 @@ async def test_of_two_who_read_the_same_one_changes_it(store, until_waiting):
     with pytest.raises(Changed):
         await revoking
     assert (await store.get_key("k")).revoked_at is None
+
+
+# --- removed owners ---------------------------------------------------------------------------------------------
+
+REMOVED = make_event(AuditKind.OWNER_REMOVED, owner_id="1")
+NEW = make_record("new", "1")
+COMING = {
+    "a key": (lambda store: store.add_key(NEW), lambda store: store._keys.adding(NEW), 2),
+    "a credential": (
+        lambda store: store.put_credential(make_credential("1", "TOKEN")),
+        lambda store: store._credentials.putting(make_credential("1", "TOKEN")),
+        1,
+    ),
+    "a session": (lambda store: store.add_session(SESSION), lambda store: store._sessions.adding(SESSION, None), 1),
+    "a rotation": (
+        lambda store: store.rotate_key(make_record("k", "1"), NEW, until=None),
+        lambda store: store._keys.rotating(make_record("k", "1"), NEW, None),
+        2,
+    ),
+}
+"""How each comes by a call, and in a transaction; and how many keys the owner has then."""
+
+
+@pytest.mark.parametrize("what", COMING)
+async def test_what_comes_to_an_owner_waits_for_a_removal(store, until_waiting, what):
+    """While an owner is being removed, what is added to the owner waits, and then finds nobody."""
+    async with transaction(store) as connection:
+        await connection.run_sync(store._own_owners.removing("1"))
+        coming = asyncio.create_task(COMING[what][0](store))
+        await until_waiting()
+    with pytest.raises(NotFound):
+        await coming
+
+
+@pytest.mark.parametrize("what", COMING)
+async def test_a_removal_waits_for_what_comes(store, until_waiting, what):
+    """While something is being added to an owner, a removal waits, and then takes it along."""
+    _, adding, keys = COMING[what]
+    async with transaction(store) as connection:
+        await connection.run_sync(adding(store))
+        removing = asyncio.create_task(store.remove_owner("1", event=REMOVED))
+        await until_waiting()
+    assert await removing == keys
+    assert await store.list_keys() == []
+    assert await store.list_credentials() == []
+    assert await store.find_session(SESSION.lookup) is None
+
+
+async def test_a_rotation_has_its_owner_before_its_key(store, until_waiting):
+    """A rotation that waits for the owner's row leaves its key free, which whoever removes the owner wants next."""
+    async with transaction(store) as connection:
+        await connection.exec_driver_sql("SELECT 1 FROM keyguard_owners WHERE id = '1' FOR UPDATE")
+        rotating = asyncio.create_task(store.rotate_key(make_record("k", "1"), NEW, until=None))
+        await until_waiting()
+        await connection.exec_driver_sql("SELECT 1 FROM keyguard_keys WHERE id = 'k' FOR UPDATE NOWAIT")
+    assert await rotating is True
+
+
+@pytest.mark.parametrize(("table", "column"), [("keyguard_uses", "key_id"), ("keyguard_credentials", "name")])
+async def test_a_removal_locks_in_the_order_of_others(store, until_waiting, table, column):
+    """A removal that waits for the first of several uses or credentials leaves those behind it free.
+
+    Whoever counts uses, or seals anew, has the first and wants the next.
+    """
+    await store.add_key(make_record("a", "1"))
+    for sequence, each in enumerate(("k", "a"), 1):
+        await store.record_uses({each: Usage(total=1)}, worker="w", sequence=sequence)
+        await store.put_credential(make_credential("1", each))
+    locking = f"SELECT 1 FROM {table} WHERE {column} = '{{}}' FOR UPDATE NOWAIT"
+    async with transaction(store) as connection:
+        await connection.exec_driver_sql(locking.format("a"))
+        removing = asyncio.create_task(store.remove_owner("1", event=REMOVED))
+        await until_waiting()
+        await connection.exec_driver_sql(locking.format("k"))
+    assert await removing == 2

@@ -69,7 +69,7 @@ READ = {
         "disabled_at",
         "revoked_at",
     },
-    "keyguard_owners": {"id", "is_active", "is_superuser"},
+    "keyguard_owners": {"id", "name", "is_active", "is_superuser"},
 }
 COLUMNS = [(name, column) for name in READ for column in Schema.build(None).metadata.tables[name].columns]
 
@@ -296,13 +296,8 @@ async def test_every_user_counts(postgres, postgres_url, prompt, id_type, ids, s
     name = ('"App %s".' if schema else "") + '"the ""users"" : %d"'
     first, second = ids
     assert prompt.moves(f"INSERT INTO {name} VALUES ({first}, 'ada', true, false)") == 1
-    for column, value, counts in [
-        ("login", "'new'", 0),
-        ("en'abled", "NULL", 1),
-        ("root", "true", 1),
-        ("User", second, 1),
-    ]:
-        assert prompt.moves(f'UPDATE {name} SET "{column}" = {value}') == counts
+    for column, value in [("login", "'new'"), ("en'abled", "NULL"), ("root", "true"), ("User", second)]:
+        assert prompt.moves(f'UPDATE {name} SET "{column}" = {value}') == 1
         assert prompt.moves(f'UPDATE {name} SET "{column}" = {value}') == 0
     path = postgres.directory / f"{prompt.database}.copy"
     prompt(f"COPY {name} TO '{path}'")
