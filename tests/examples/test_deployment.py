@@ -25,7 +25,7 @@ COMPOSE = yaml.safe_load((DEPLOYMENT / "compose.yaml").read_text("utf-8"))
 UNIT = DEPLOYMENT / "keyguard-example.service"
 DIRECTIVES = re.findall(r"^(\w+)=(.*)$", UNIT.read_text("utf-8"), re.MULTILINE)
 BIN = Path(sys.executable).parent
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds that a busy machine may take for anything; reaching it is a failure."""
 
 
