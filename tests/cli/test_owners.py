@@ -56,6 +56,37 @@ def test_superuser_rights_are_given_and_taken(ada):
     assert ada("owner", "superuser", "ada").code == 2
 
 
+def test_an_owner_is_renamed(ada):
+    """`rename` changes the name, and says so; one that is taken ends with 4, and one that is none with 2."""
+    assert ada("owner", "rename", "ada", "countess").out == "ada is called countess now.\n"
+    assert ada("owner", "rename", "countess", "countess").out == "countess is the name already.\n"
+    ran = ada("owner", "rename", "countess", "ada", "--json")
+    assert (ran.json["changed"], ran.json["owner"]["name"]) == (True, "ada")
+    ada("owner", "add", "bob")
+    assert ada("owner", "rename", "ada", "bob").code == 4
+    assert ada("owner", "rename", "ada", "").code == 2
+    shown = ada("audit", "--kind", "owner.renamed").out.splitlines()
+    assert shown[1].strip() == "owner ada: name ada, old_name countess"
+
+
+def test_an_owner_is_removed_with_all_keys(ada):
+    """`remove` asks, saying how many keys are good; then owner and keys are gone, and the id leads to the events."""
+    ada("key", "issue", "ada")
+    revoked = ada("key", "issue", "ada", "--json").json["key"]["id"]
+    ada("key", "revoke", revoked, "--yes")
+    ran = ada("owner", "remove", "ada")
+    assert (ran.code, "Remove ada, with all its keys, of which 1 are good now" in ran.err) == (2, True)
+    owner_id = owner(ada)["id"]
+    assert ada("owner", "remove", "ada", "--yes").out == f"Removed ada, who had the id {owner_id} and 2 keys.\n"
+    assert ada("key", "list", "--json").json["keys"] == []
+    assert ada("owner", "list", "--json").json["owners"] == []
+    shown = ada("audit", "--kind", "owner.removed", "--owner", owner_id).out.splitlines()
+    assert shown[1].strip() == f"owner {owner_id}: name ada, keys 2"
+    ada("owner", "add", "ada", "--id", "7")
+    ran = ada("owner", "remove", "ada", "--yes", "--json")
+    assert (ran.json["owner"]["id"], ran.json["keys"]) == ("7", 0)
+
+
 def test_a_password_comes_from_standard_input(ada):
     """`passwd` takes what it reads but for the line's end; `--remove` asks, and takes the password away."""
     assert ada("owner", "passwd", "ada", stdin="correct horse\r\n").out == "ada has a new password.\n"
@@ -121,6 +152,8 @@ def test_somebody_who_is_not_there(ada):
         ["superuser", "--on"],
         ["passwd", "--remove"],
         ["sign-out"],
+        ["rename", "adam"],
+        ["remove", "--yes"],
     ):
         ran = ada("owner", arguments[0], "eve", *arguments[1:])
         assert (ran.code, "'eve'" in ran.err) == (3, True), arguments

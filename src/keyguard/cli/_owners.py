@@ -10,14 +10,14 @@ from keyguard.cli._arguments import OwnerName, Yes
 from keyguard.cli._failures import Failed
 from keyguard.cli._invocation import Invocation
 from keyguard.cli._named import owner_named
-from keyguard.cli._shown import owner_document
+from keyguard.cli._shown import amount_of, owner_document
 from keyguard.clock import utc_now
 from keyguard.model import KeyState, Owner
 from keyguard.stores.sql import SQLStore
 
 __all__: list[str] = []
 
-owners = group("owner", "Add, switch off and list the owners of keys.")
+owners = group("owner", "Add, list, switch off and remove the owners of keys.")
 
 
 @command(owners, "add")
@@ -56,6 +56,20 @@ async def list_(invocation: Invocation) -> None:
     return None
 
 
+@command(owners, "rename")
+async def rename(
+    invocation: Invocation,
+    owner: OwnerName,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called from now on.")],
+) -> None:
+    """Give an owner another name."""
+    async with invocation.opened() as store:
+        found = await owner_named(store, owner)
+        changed = await lifecycle.rename_owner(store, found, name, actor=invocation.actor)
+        sentence = f"{found.name} is called {name} now." if changed else f"{name} is the name already."
+        await _report(invocation, store, found, sentence, changed=changed)
+
+
 @command(owners, "activate")
 async def activate(invocation: Invocation, owner: OwnerName) -> None:
     """Accept an owner's keys again."""
@@ -88,6 +102,24 @@ async def deactivate(invocation: Invocation, owner: OwnerName, *, yes: Yes = Fal
             f"Deactivated {found.name}." if changed else f"{found.name} is not active already.",
             changed=changed,
         )
+
+
+@command(owners, "remove")
+async def remove(invocation: Invocation, owner: OwnerName, *, yes: Yes = False) -> None:
+    """Delete an owner with all its keys, their uses, its sessions and its credentials, for good."""
+    async with invocation.opened() as store:
+        found = await owner_named(store, owner)
+        good = await _good_keys(store, found)
+        invocation.confirm(
+            f"Remove {found.name}, with all its keys, of which {good} are good now, and its credentials? "
+            "That cannot be undone.",
+            yes=yes,
+        )
+        keys = await lifecycle.remove_owner(store, found, actor=invocation.actor)
+    invocation.done(
+        f"Removed {found.name}, who had the id {found.id} and {amount_of(keys, 'key')}.",
+        {"owner": owner_document(found), "keys": keys},
+    )
 
 
 @command(owners, "superuser")
