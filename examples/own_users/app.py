@@ -70,6 +70,8 @@ async def sign_in(request: Request) -> JSONResponse:
     try:
         await asyncio.to_thread(passwords.verify, user.password_hash if user else NOBODYS, given["password"])
     except VerifyMismatchError:
+        user = None
+    if user is None:
         return JSONResponse({"detail": "The address or the password is not right."}, status_code=401)
     throttle.succeeded(counted)
     request.session["user"] = user.id
