@@ -5,6 +5,7 @@ without a key, with a bad one, with one that was revoked, and with that of a use
 header and in the query, sessions as a bearer token and as a cookie, in turn to each of two workers.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from itertools import cycle
@@ -13,14 +14,30 @@ from uuid import uuid4
 import pytest
 from langflow_serving import PASSWORD, SUPERUSER
 
-USER = (
-    "id username profile_image store_api_key is_active is_superuser create_at updated_at last_login_at".split()  # S
-)
-KEY = "id name api_key user_id created_at last_used_at total_uses is_active expires_at".split()
-FLOW = "id name description data endpoint_name access_type user_id created_at updated_at".split()
-VARIABLE = "id name type value default_fields created_at updated_at".split()
+from langflow_server.app import create_app
+from langflow_server.settings import load
+
+VERSION = ["version", "main_version", "package"]
+CONFIG = ["auto_login", "api_version", "frontend"]
+USER = [
+    "id",
+    "username",
+    "profile_image",
+    "store_api_key",
+    "is_active",
+    "is_superuser",
+    "create_at",
+    "updated_at",
+    "last_login_at",
+]
+USERS = {"total_count": None, "users": [USER]}
+KEY = ["id", "name", "api_key", "user_id", "created_at", "last_used_at", "total_uses", "is_active", "expires_at"]
+KEYS = {"total_count": None, "user_id": None, "api_keys": [KEY]}
+FLOW = ["id", "name", "description", "data", "endpoint_name", "access_type", "user_id", "created_at", "updated_at"]
+VARIABLE = ["id", "name", "type", "value", "default_fields", "created_at", "updated_at"]
 TOKEN = ["access_token", "refresh_token", "token_type"]
 RUN = {"session_id": None, "outputs": [{"inputs": None, "outputs": None}]}
+ANSWER = ["jsonrpc", "id", "result"]
 PROCESS = ["result", "status", "task", "session_id", "backend"]
 
 EVENTS = "an event `end` at the last"
@@ -61,83 +78,83 @@ INITIALIZE = {
 V1 = "/api/v1"
 
 # What is in braces is made for the request: {flow}, {endpoint}, {variable} and {key} are Ada's, {ada} is her id, {self}
-# the caller's, {new} that of a user who was just made, {nothing} a UUID of nothing. Lower case are keys, upper case are sessions, and `out`
-# are all who must stay outside.
+# the caller's, {new} that of a user who was just made, {nothing} a UUID of nothing. Names in lower case come with a
+# key, names in upper case with a session, and `out` are all who must stay outside.
 #
-#    method    path                             body            root ada  eve  ROOT ADA  out    members of the 2xx
+#    method    path                              body              root ada  eve  ROOT ADA  out   members of the 2xx
 TABLE = [
-    ("GET",    "/health",                       None,           "200  200  200  200  200  200", ["status"]),
-    ("GET",    f"{V1}/version",                 None,           "200  200  200  200  200  200", ["version", "main_version", "package"]),
-    ("GET",    f"{V1}/config",                  None,           "200  200  200  200  200  200", ["auto_login", "api_version", "frontend"]),
+    ("GET",    "/health",                        None,            "200  200  200  200  200  200", ["status"]),
+    ("GET",    "/api/v1/version",                None,            "200  200  200  200  200  200", VERSION),
+    ("GET",    "/api/v1/config",                 None,            "200  200  200  200  200  200", CONFIG),
     # Signing in and out
-    ("POST",   f"{V1}/login",                   LOGIN,          "200  200  200  200  200  200", TOKEN),
-    ("POST",   f"{V1}/login",                   WRONG,          "401  401  401  401  401  401", None),
-    ("GET",    f"{V1}/auto_login",              None,           "400  400  400  400  400  400", None),
-    ("POST",   f"{V1}/refresh",                 None,           "403  403  403  200  200  403", TOKEN),
-    ("POST",   f"{V1}/logout",                  None,           "403  403  403  200  200  403", ["detail"]),
+    ("POST",   "/api/v1/login",                  LOGIN,           "200  200  200  200  200  200", TOKEN),
+    ("POST",   "/api/v1/login",                  WRONG,           "401  401  401  401  401  401", None),
+    ("GET",    "/api/v1/auto_login",             None,            "400  400  400  400  400  400", None),
+    ("POST",   "/api/v1/refresh",                None,            "403  403  403  200  200  403", TOKEN),
+    ("POST",   "/api/v1/logout",                 None,            "403  403  403  200  200  403", ["detail"]),
     # Users
-    ("GET",    f"{V1}/users/whoami",            None,           "200  200  200  200  200  403", USER),
-    ("GET",    f"{V1}/users/?skip=0&limit=10",  None,           "200  403  403  200  403  403", {"total_count": None, "users": [USER]}),
-    ("GET",    f"{V1}/users/?limit=none",       None,           "422  403  403  422  403  403", None),
-    ("POST",   f"{V1}/users/",                  NEW_USER,       "201  403  403  201  403  403", USER),
-    ("POST",   f"{V1}/users/",                  TAKEN_USER,     "400  403  403  400  403  403", None),
-    ("PATCH",  f"{V1}/users/{{ada}}",           {"json": {}},   "200  200  403  200  200  403", USER),
-    ("PATCH",  f"{V1}/users/{{new}}",           NEW_USER,       "200  403  403  200  403  403", USER),
-    ("PATCH",  f"{V1}/users/{{ada}}",           TAKEN_NAME,     "400  400  403  400  400  403", None),
-    ("PATCH",  f"{V1}/users/{{new}}",           SUPERUSER_OF_IT, "200 403  403  200  403  403", USER),
-    ("PATCH",  f"{V1}/users/{{self}}",          SUPERUSER_OF_IT, "200 403  403  200  403  403", USER),
-    ("PATCH",  f"{V1}/users/{{self}}",          INACTIVE,       "400  403  403  400  403  403", None),
-    ("PATCH",  f"{V1}/users/{{nothing}}",       {"json": {}},   "404  403  403  404  403  403", None),
-    ("DELETE", f"{V1}/users/{{new}}",           None,           "200  403  403  200  403  403", ["detail"]),
-    ("DELETE", f"{V1}/users/{{root}}",          None,           "400  403  403  400  403  403", None),
-    ("DELETE", f"{V1}/users/{{nothing}}",       None,           "404  403  403  404  403  403", None),
-    ("PATCH",  f"{V1}/users/{{ada}}/reset-password", RESET,     "403  403  403  403  200  403", USER),
-    ("PATCH",  f"{V1}/users/{{ada}}/reset-password", MISTYPED,  "403  403  403  403  400  403", None),
+    ("GET",    "/api/v1/users/whoami",           None,            "200  200  200  200  200  403", USER),
+    ("GET",    "/api/v1/users/?skip=0&limit=10", None,            "200  403  403  200  403  403", USERS),
+    ("GET",    "/api/v1/users/?limit=none",      None,            "422  403  403  422  403  403", None),
+    ("POST",   "/api/v1/users/",                 NEW_USER,        "201  403  403  201  403  403", USER),
+    ("POST",   "/api/v1/users/",                 TAKEN_USER,      "400  403  403  400  403  403", None),
+    ("PATCH",  "/api/v1/users/{ada}",            {"json": {}},    "200  200  403  200  200  403", USER),
+    ("PATCH",  "/api/v1/users/{new}",            NEW_USER,        "200  403  403  200  403  403", USER),
+    ("PATCH",  "/api/v1/users/{ada}",            TAKEN_NAME,      "400  400  403  400  400  403", None),
+    ("PATCH",  "/api/v1/users/{new}",            SUPERUSER_OF_IT, "200  403  403  200  403  403", USER),
+    ("PATCH",  "/api/v1/users/{self}",           SUPERUSER_OF_IT, "200  403  403  200  403  403", USER),
+    ("PATCH",  "/api/v1/users/{self}",           INACTIVE,        "400  403  403  400  403  403", None),
+    ("PATCH",  "/api/v1/users/{nothing}",        {"json": {}},    "404  403  403  404  403  403", None),
+    ("DELETE", "/api/v1/users/{new}",            None,            "200  403  403  200  403  403", ["detail"]),
+    ("DELETE", "/api/v1/users/{root}",           None,            "400  403  403  400  403  403", None),
+    ("DELETE", "/api/v1/users/{nothing}",        None,            "404  403  403  404  403  403", None),
+    ("PATCH",  "/api/v1/users/{ada}/reset-password", RESET,       "403  403  403  403  200  403", USER),
+    ("PATCH",  "/api/v1/users/{ada}/reset-password", MISTYPED,    "403  403  403  403  400  403", None),
     # Keys
-    ("GET",    f"{V1}/api_key/",                None,           "200  200  200  200  200  403", {"total_count": None, "user_id": None, "api_keys": [KEY]}),
-    ("POST",   f"{V1}/api_key/",                {"json": {}},   "200  200  200  200  200  403", KEY),
-    ("POST",   f"{V1}/api_key/",                {"json": {"expires_at": "never"}},
-                                                                "422  422  422  422  422  403", None),
-    ("DELETE", f"{V1}/api_key/{{key}}",         None,           "400  200  400  400  200  403", ["detail"]),
-    ("DELETE", f"{V1}/api_key/{{nothing}}",     None,           "400  400  400  400  400  403", None),
-    ("DELETE", f"{V1}/api_key/no-uuid",         None,           "422  422  422  422  422  403", None),
-    ("POST",   f"{V1}/api_key/{{key}}/rotate",  {"json": {}},   "400  200  400  400  200  403", KEY),
+    ("GET",    "/api/v1/api_key/",               None,            "200  200  200  200  200  403", KEYS),
+    ("POST",   "/api/v1/api_key/",               {"json": {}},    "200  200  200  200  200  403", KEY),
+    ("POST",   "/api/v1/api_key/",               {"json": {"expires_at": "never"}},
+                                                                  "422  422  422  422  422  403", None),
+    ("DELETE", "/api/v1/api_key/{key}",          None,            "400  200  400  400  200  403", ["detail"]),
+    ("DELETE", "/api/v1/api_key/{nothing}",      None,            "400  400  400  400  400  403", None),
+    ("DELETE", "/api/v1/api_key/no-uuid",        None,            "422  422  422  422  422  403", None),
+    ("POST",   "/api/v1/api_key/{key}/rotate",   {"json": {}},    "400  200  400  400  200  403", KEY),
     # Flows
-    ("GET",    f"{V1}/flows/",                  None,           "200  200  200  200  200  403", [FLOW]),
-    ("POST",   f"{V1}/flows/",                  NEW_FLOW,       "201  201  201  201  201  403", FLOW),
-    ("GET",    f"{V1}/flows/{{flow}}",          None,           "404  200  404  404  200  403", FLOW),
-    ("PATCH",  f"{V1}/flows/{{flow}}",          {"json": {"description": "mine"}},
-                                                                "404  200  404  404  200  403", FLOW),
-    ("DELETE", f"{V1}/flows/{{flow}}",          None,           "404  200  404  404  200  403", ["message"]),
-    ("GET",    f"{V1}/flows/{{nothing}}",       None,           "404  404  404  404  404  403", None),
+    ("GET",    "/api/v1/flows/",                 None,            "200  200  200  200  200  403", [FLOW]),
+    ("POST",   "/api/v1/flows/",                 NEW_FLOW,        "201  201  201  201  201  403", FLOW),
+    ("GET",    "/api/v1/flows/{flow}",           None,            "404  200  404  404  200  403", FLOW),
+    ("PATCH",  "/api/v1/flows/{flow}",           {"json": {"description": "mine"}},
+                                                                  "404  200  404  404  200  403", FLOW),
+    ("DELETE", "/api/v1/flows/{flow}",           None,            "404  200  404  404  200  403", ["message"]),
+    ("GET",    "/api/v1/flows/{nothing}",        None,            "404  404  404  404  404  403", None),
     # Running them
-    ("POST",   f"{V1}/run/{{flow}}?stream=false", SEEDS_BODY,   "404  200  404  403  403  403", RUN),
-    ("POST",   f"{V1}/run/{{endpoint}}",        {"json": {"input_value": "Ada"}},
-                                                                "404  200  404  403  403  403", RUN),
-    ("POST",   f"{V1}/run/{{flow}}?stream=true", SEEDS_BODY,    "404  200  404  403  403  403", EVENTS),
-    ("POST",   f"{V1}/run/{{nothing}}?stream=true", SEEDS_BODY, "404  404  404  403  403  403", None),
-    ("POST",   f"{V1}/run/{{nothing}}",         SEEDS_BODY,     "404  404  404  403  403  403", None),
-    ("POST",   f"{V1}/run/no-such-name",        SEEDS_BODY,     "404  404  404  403  403  403", None),
-    ("POST",   f"{V1}/process/{{flow}}",        SEEDS_BODY,     "404  200  404  403  403  403", PROCESS),
-    ("POST",   f"{V1}/process/{{nothing}}",     SEEDS_BODY,     "404  404  404  403  403  403", None),
+    ("POST",   "/api/v1/run/{flow}?stream=false", SEEDS_BODY,     "404  200  404  403  403  403", RUN),
+    ("POST",   "/api/v1/run/{endpoint}",         {"json": {"input_value": "Ada"}},
+                                                                  "404  200  404  403  403  403", RUN),
+    ("POST",   "/api/v1/run/{flow}?stream=true", SEEDS_BODY,      "404  200  404  403  403  403", EVENTS),
+    ("POST",   "/api/v1/run/{nothing}?stream=true", SEEDS_BODY,   "404  404  404  403  403  403", None),
+    ("POST",   "/api/v1/run/{nothing}",          SEEDS_BODY,      "404  404  404  403  403  403", None),
+    ("POST",   "/api/v1/run/no-such-name",       SEEDS_BODY,      "404  404  404  403  403  403", None),
+    ("POST",   "/api/v1/process/{flow}",         SEEDS_BODY,      "404  200  404  403  403  403", PROCESS),
+    ("POST",   "/api/v1/process/{nothing}",      SEEDS_BODY,      "404  404  404  403  403  403", None),
     # Variables
-    ("GET",    f"{V1}/variables/",              None,           "200  200  200  200  200  403", [VARIABLE]),
-    ("POST",   f"{V1}/variables/",              NEW_VARIABLE,   "201  201  201  201  201  403", VARIABLE),
-    ("POST",   f"{V1}/variables/",              {"json": {"name": "", "value": "x", "type": "Generic"}},
-                                                                "400  400  400  400  400  403", None),
-    ("PATCH",  f"{V1}/variables/{{variable}}",  {"json": {"value": "another one"}},
-                                                                "404  200  404  404  200  403", VARIABLE),
-    ("DELETE", f"{V1}/variables/{{variable}}",  None,           "404  204  404  404  204  403", ()),
-    ("DELETE", f"{V1}/variables/{{nothing}}",   None,           "404  404  404  404  404  403", None),
+    ("GET",    "/api/v1/variables/",             None,            "200  200  200  200  200  403", [VARIABLE]),
+    ("POST",   "/api/v1/variables/",             NEW_VARIABLE,    "201  201  201  201  201  403", VARIABLE),
+    ("POST",   "/api/v1/variables/",             {"json": {"name": "", "value": "x", "type": "Generic"}},
+                                                                  "400  400  400  400  400  403", None),
+    ("PATCH",  "/api/v1/variables/{variable}",   {"json": {"value": "another one"}},
+                                                                  "404  200  404  404  200  403", VARIABLE),
+    ("DELETE", "/api/v1/variables/{variable}",   None,            "404  204  404  404  204  403", ()),
+    ("DELETE", "/api/v1/variables/{nothing}",    None,            "404  404  404  404  404  403", None),
     # The MCP server: whoever asks is nobody
-    ("POST",   f"{V1}/mcp",                     INITIALIZE,     "200  200  200  200  200  200", ["jsonrpc", "id", "result"]),
-    ("POST",   f"{V1}/mcp/anything",            INITIALIZE,     "200  200  200  200  200  200", ["jsonrpc", "id", "result"]),
-    ("POST",   f"{V1}/mcp-projects",            INITIALIZE,     "200  200  200  200  200  200", ["jsonrpc", "id", "result"]),
-    ("POST",   "/api/v2/mcp",                   INITIALIZE,     "200  200  200  200  200  200", ["jsonrpc", "id", "result"]),
-    ("POST",   "/v1/mcp",                       INITIALIZE,     "200  200  200  200  200  200", ["jsonrpc", "id", "result"]),
-    ("POST",   "/v1/mcp-projects",              INITIALIZE,     "200  200  200  200  200  200", ["jsonrpc", "id", "result"]),
-    ("POST",   "/v2/mcp",                       INITIALIZE,     "200  200  200  200  200  200", ["jsonrpc", "id", "result"]),
-    ("PUT",    f"{V1}/mcp",                     INITIALIZE,     "405  405  405  405  405  403", None),
+    ("POST",   "/api/v1/mcp",                    INITIALIZE,      "200  200  200  200  200  200", ANSWER),
+    ("POST",   "/api/v1/mcp/anything",           INITIALIZE,      "200  200  200  200  200  200", ANSWER),
+    ("POST",   "/api/v1/mcp-projects",           INITIALIZE,      "200  200  200  200  200  200", ANSWER),
+    ("POST",   "/api/v2/mcp",                    INITIALIZE,      "200  200  200  200  200  200", ANSWER),
+    ("POST",   "/v1/mcp",                        INITIALIZE,      "200  200  200  200  200  200", ANSWER),
+    ("POST",   "/v1/mcp-projects",               INITIALIZE,      "200  200  200  200  200  200", ANSWER),
+    ("POST",   "/v2/mcp",                        INITIALIZE,      "200  200  200  200  200  200", ANSWER),
+    ("PUT",    "/api/v1/mcp",                    INITIALIZE,      "405  405  405  405  405  403", None),
 ]  # fmt: skip
 
 ENDS_SESSIONS = ("/refresh", "/logout", "/reset-password")
@@ -196,7 +213,7 @@ class Cast:
         token = self.session(name, password)
         return Person(made["id"], name, password, self.key(token), token)
 
-    def made(self, name):
+    def made(self, name):  # noqa: PLR0911 A case a line.
         """Make what a path or a body has in braces."""
         ada = self.ada.session
         match name:
@@ -256,10 +273,20 @@ def test_each_request_is_answered_as_the_table_says(cast, row):
             judge(asked(cast, method, path, body, key=key, place=place), outside, members)
 
 
+def test_the_table_names_every_call(tmp_path):
+    """Whatever the OpenAPI document describes stands in the table: a call that is added is not forgotten here."""
+    settings = load({"LANGFLOW_CONFIG_DIR": str(tmp_path)}, env_file=os.devnull)
+    described = create_app(settings).openapi()["paths"]
+    for template, operations in described.items():
+        pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template))
+        named = {method for method, path, *_ in TABLE if re.fullmatch(pattern, path.partition("?")[0])}
+        assert {method.upper() for method in operations} <= named, template
+
+
 def pytest_generate_tests(metafunc):
     if "row" in metafunc.fixturenames:
         names = [f"{method} {path}" for method, path, *_ in TABLE]
-        ids = [f"{name} {names[:at].count(name) + 1}" if names.count(name) > 1 else name for at, name in enumerate(names)]
+        ids = [f"{name} ({names[:at].count(name) + 1})" for at, name in enumerate(names)]
         metafunc.parametrize("row", TABLE, ids=ids)
 
 
