@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from langflow_server.ids import key_id_of, uuid_of
 
 KEY_IDS = st.text(digits + ascii_letters, min_size=12, max_size=12)
