@@ -102,11 +102,11 @@ PARTS: Mapping[str, tuple[Row, ...]] = {
             ),
         ),
         Row(
-            title="apps without ASGI",
-            how="Whether Flask, or Django under WSGI, can have it.",
+            title="Flask, or Django under WSGI",
+            how="Whether apps that do not speak ASGI can have it.",
             cells=_cells(
                 NO_WSGI,
-                Read("Flask, Django", "contrib/flask.py", "class APIKeys"),
+                Read("both", "contrib/flask.py", "class APIKeys"),
                 Read("Django, async views", "django/decorators.py", "async def wrapped"),
                 NO_WSGI,
                 Read("Django", "permissions.py", "request: HttpRequest"),
@@ -177,7 +177,7 @@ PARTS: Mapping[str, tuple[Row, ...]] = {
     ),
     "A key's life": (
         Row(
-            title="revoked in another process, refused from",
+            title="a key that another process revokes is refused from",
             how=probes.revoked_elsewhere.__doc__ or "",
             cells=Ran(probes.revoked_elsewhere),
         ),
@@ -240,13 +240,13 @@ PARTS: Mapping[str, tuple[Row, ...]] = {
             title="changes are on record",
             how="Whether it can be seen later who changed what.",
             cells=_cells(
-                Tested("in the same transaction", "tests/lifecycle/test_audit.py::test_each_change_of_a_key_is_noted"),
-                Read("sent to the log, or where you say", "audit.py", "class LoggingAuditSink"),
-                NO_AUDIT,
-                NO_AUDIT,
-                Read(
-                    "by Django's admin, of what is done there", "admin.py", "class APIKeyModelAdmin(admin.ModelAdmin)"
+                Tested(
+                    "yes, in the same transaction", "tests/lifecycle/test_audit.py::test_each_change_of_a_key_is_noted"
                 ),
+                Read("yes, in the log, or where you say", "audit.py", "class LoggingAuditSink"),
+                NO_AUDIT,
+                NO_AUDIT,
+                Read("what is done in Django's admin", "admin.py", "class APIKeyModelAdmin(admin.ModelAdmin)"),
                 NO_AUDIT,
                 NO_AUDIT,
             ),
@@ -255,12 +255,12 @@ PARTS: Mapping[str, tuple[Row, ...]] = {
             title="counts uses",
             how="What it notes of a key's uses.",
             cells=_cells(
-                Tested("each; the last, with its address", "tests/test_usage.py::test_uses_are_counted"),
-                Read("the last, once a minute", "models.py", "*throttled*"),
-                Read("the last", "domain/entities.py", "def touch"),
-                Read("the last", "middleware.py", "async def update_last_used"),
+                Tested("yes, and time and address of the last", "tests/test_usage.py::test_uses_are_counted"),
+                Read("no; the time of the last, to a minute", "models.py", "*throttled*"),
+                Read("no; the time of the last", "domain/entities.py", "def touch"),
+                Read("no; the time of the last", "middleware.py", "async def update_last_used"),
                 NO_USES,
-                Read("each; the last", "_sqlite_access.py", "SET total_queries = ?"),
+                Read("yes, and the time of the last", "_sqlite_access.py", "SET total_queries = ?"),
                 NO_USES,
             ),
         ),
