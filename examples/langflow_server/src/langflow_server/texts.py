@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-__all__ = ["Sendable"]
+__all__ = ["Sendable", "is_sendable"]
 
 
-def _sendable(text: str) -> str:
+def _checked(text: str) -> str:
     """Refuse what JSON can write and UTF-8 cannot (half of a surrogate pair), and what PostgreSQL cannot keep."""
     try:
         text.encode()
@@ -18,5 +18,8 @@ def _sendable(text: str) -> str:
     return text
 
 
-Sendable = Annotated[str, AfterValidator(_sendable)]
+is_sendable = AfterValidator(_checked)
+"""For a text that has to be something else, too: ``Annotated[str, StringConstraints(…), is_sendable]``."""
+
+Sendable = Annotated[str, is_sendable]
 """A text without U+0000 and without half surrogate pairs."""

@@ -14,7 +14,7 @@ from langflow_server.flows.graph import Graph
 from langflow_server.flows.shelf import Changes, Flow
 from langflow_server.guard import User
 from langflow_server.server import TheServer
-from langflow_server.texts import Sendable
+from langflow_server.texts import Sendable, is_sendable
 
 __all__ = ["router"]
 
@@ -24,7 +24,7 @@ _NAMED = errors(HTTPStatus.BAD_REQUEST)
 _FOUND = errors(HTTPStatus.NOT_FOUND)
 
 Access = Literal["PRIVATE", "PUBLIC"]
-Name = Annotated[Sendable, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), is_sendable]
 Description = Annotated[Sendable, StringConstraints(max_length=10_000)]
 
 

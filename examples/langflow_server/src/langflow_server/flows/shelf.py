@@ -139,7 +139,7 @@ async def add_flow(
             "created_at": now,
             "updated_at": now,
         }
-        await _write(server, user_id, insert(_table).values(row), name=name, endpoint_name=endpoint_name)
+        await _write(server, user_id, flow_id, insert(_table).values(row), row)
     return await get_flow(server, user_id, flow_id)
 
 
@@ -252,13 +252,12 @@ async def _update(server: Server, flow: Flow, values: Mapping[str, Any]) -> None
         .where(_table.c.id == flow.id, _table.c.user_id == flow.user_id, _table.c.updated_at == flow.updated_at)
         .values(**values, updated_at=datetime.now(UTC))
     )
-    name, endpoint_name = values.get("name"), values.get("endpoint_name")
-    if not await _write(server, flow.user_id, statement, name=name, endpoint_name=endpoint_name):
+    if not await _write(server, flow.user_id, flow.id, statement, values):
         raise _Outrun("Somebody else has just changed this flow.")
 
 
 async def _write(
-    server: Server, user_id: str, statement: Insert | Update, *, name: str | None, endpoint_name: str | None
+    server: Server, user_id: str, flow_id: str, statement: Insert | Update, values: Mapping[str, Any]
 ) -> int:
     """Insert or update a row; return how many were. Raises `BadRequest` if a name is taken, or there are too many."""
     own = _table.c.user_id == user_id
@@ -271,7 +270,8 @@ async def _write(
             return (await connection.execute(statement)).rowcount
     except IntegrityError:
         pass
+    named_so = select(_table.c.id).where(own, _table.c.id != flow_id, _table.c.name == values.get("name"))
     async with server.database.connect() as connection:
-        named = await connection.execute(select(_table.c.id).where(own, _table.c.endpoint_name == endpoint_name))
-        taken = f"endpoint name {endpoint_name!r}" if named.first() else f"name {name!r}"
+        is_name = (await connection.execute(named_so)).first() is not None
+    taken = f"name {values['name']!r}" if is_name else f"endpoint name {values['endpoint_name']!r}"
     raise BadRequest(f"You have a flow of the {taken} already.")
