@@ -357,6 +357,7 @@ class KeyRegistry(KeyStore, AuditLog, Protocol):
         """Delete keys that were revoked or have expired before that time, with their uses; return how many.
 
         At most `limit` at once, the oldest first. For each of them `event` is written, with its id and its owner's.
+        When there are fewer, uses of keys that are not there are deleted, too: a worker may have written them late.
         """
         ...
 

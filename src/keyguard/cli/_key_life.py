@@ -135,10 +135,9 @@ async def _purge(invocation: Invocation, store: SQLStore, end: datetime, *, yes:
     expired = await store.list_keys(state=KeyState.EXPIRED, at=now)
     ends = [min(each for each in (key.revoked_at, key.expires_at) if each) for key in (*revoked, *expired)]
     count = sum(each < end for each in ends)
-    if not count:
-        return 0
-    what = f"{amount_of(count, 'key')} that ended before {instant(end)}"
-    invocation.confirm(f"Delete {what}? That cannot be undone.", yes=yes)
+    if count:
+        what = f"{amount_of(count, 'key')} that ended before {instant(end)}"
+        invocation.confirm(f"Delete {what}? That cannot be undone.", yes=yes)
     return await lifecycle.purge(store, end, actor=invocation.actor)
 
 

@@ -227,7 +227,8 @@ async def purge(
     """Delete the keys that were revoked or have expired before a time, with their uses; return how many.
 
     They are deleted in batches, each a transaction of its own, the oldest first, until there are none left: what an
-    interrupted call has not done the next one does. What was done to them stays in the audit log.
+    interrupted call has not done the next one does. What was done to them stays in the audit log. Uses go, too, that a
+    worker has written down after their key was gone.
 
     Args:
         store: where the keys are kept.

@@ -167,7 +167,7 @@ class Keys:
         """Return what deletes keys that ended before that time, with their uses, and returns their and the owners' ids.
 
         The oldest go first. On PostgreSQL, a key that somebody is changing is waited for, and two that purge at once
-        take one another's leavings.
+        take one another's leavings. When none is left, uses go that were counted for a key which is not there any more.
         """
         columns, uses = self._table.c, self._uses
         ended = (
@@ -177,12 +177,17 @@ class Keys:
             .limit(bounded(limit))
             .with_for_update()
         )
+        has_key = select(columns.id).where(columns.id == uses.c.key_id).exists()
+        strays = select(uses.c.key_id).where(not_(has_key)).with_for_update(skip_locked=True)
 
         def purge(connection: Connection) -> list[tuple[str, str]]:
             gone = [(row.id, str(row.owner_id)) for row in connection.execute(ended)]
-            for batch in batches([key_id for key_id, _ in gone]):
-                connection.execute(delete(uses).where(uses.c.key_id.in_(batch)))
+            ids = [key_id for key_id, _ in gone]
+            for batch in batches(ids):
                 connection.execute(delete(self._table).where(columns.id.in_(batch)))
+            late = [row.key_id for row in connection.execute(strays)] if len(gone) < limit else []
+            for batch in batches([*ids, *late]):
+                connection.execute(delete(uses).where(uses.c.key_id.in_(batch)))
             return gone
 
         return purge

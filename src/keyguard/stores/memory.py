@@ -244,6 +244,8 @@ class MemoryStore(OwnersInMemory, CountsInMemory):
         ][:limit]
         for record in ended:
             self._forget(record)
+        if len(ended) < limit:
+            self._uses = {key_id: uses for key_id, uses in self._uses.items() if key_id in self._keys}
         self._note([replace(event, key_id=record.id, owner_id=record.owner_id) for record in ended])
         self._changes += bool(ended)
         return len(ended)

@@ -98,6 +98,19 @@ class PurgeContract(RegistrySuite):
                 assert await store.get_uses(["ended", "good"]) == {"good": uses["good"]}
             assert await store.get_key("good") == good
 
+    async def test_uses_that_come_late_go_with_the_next_purge(self) -> None:
+        """Uses that were written down after their key was deleted are deleted when there is no key left to purge."""
+        ada, _ = self.owners()
+        keys = [make_record(f"k{number}", ada.id, revoked_at=NOON - _TICK) for number in range(3)]
+        good = make_record("good", ada.id)
+        async with opened(await self.make_store(Keyring(), [ada], [*keys, good])) as store:
+            if isinstance(store, UsageStore):
+                assert await store.purge_keys(NOON, limit=len(keys), event=_PURGED) == len(keys)
+                uses = {key.id: Usage(total=1) for key in (*keys, good)}
+                await store.record_uses(uses, worker="w", sequence=1)
+                assert await store.purge_keys(NOON, limit=1, event=_PURGED) == 0
+                assert await store.get_uses(list(uses)) == {"good": uses["good"]}
+
     async def test_a_purged_keys_id_and_lookup_are_free(self) -> None:
         """After a key is gone, another may have its id and its lookup."""
         ada, bob = self.owners()
