@@ -1,5 +1,6 @@
 """Users of the Langflow-style server, their sessions and their keys: each test makes its own."""
 
+import asyncio
 import secrets
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,6 +8,12 @@ from functools import cached_property
 
 from langflow_serving import PASSWORD, SUPERUSER, Running
 from leaks import WATCH
+from starlette.testclient import TestClient
+
+from langflow_server.app import create_app
+from langflow_server.server import Server
+from langflow_server.settings import Settings
+from langflow_server.start import prepare
 
 API = "/api/v1"
 COOKIE = "access_token_lf"
@@ -101,3 +108,19 @@ def refused_by_the_other(server, headers, *, status=403):
         answer = whoami(other, headers)
         assert answer.status_code == status, answer.text
         assert whoami(asked, headers).status_code == status
+
+
+@contextmanager
+def in_this_process(tmp_path, **settings):
+    """A client of an app over SQLite, and what runs an action over the same data: `do(lambda server, root: ...)`."""
+    given = {"config_dir": tmp_path / "config", "superuser": SUPERUSER, "superuser_password": PASSWORD}
+    known = Settings(**given | settings)
+    root = asyncio.run(prepare(known)).superuser
+
+    async def over_the_same(action):
+        server = Server(known)
+        async with server.opened():
+            return await action(server, root)
+
+    with TestClient(create_app(known), base_url="http://localhost") as client:
+        yield client, lambda action: asyncio.run(over_the_same(action))

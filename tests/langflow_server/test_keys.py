@@ -1,8 +1,6 @@
 """A user's own keys over the API."""
 
-import asyncio
 import time
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID, uuid4
 
@@ -13,19 +11,15 @@ from langflow_accounts import (
     add_user,
     by_key,
     call,
+    in_this_process,
     refused_by_the_other,
     superuser,
     whoami,
 )
-from starlette.testclient import TestClient
 
 from keyguard import lifecycle
 from langflow_server import keys
-from langflow_server.app import create_app
 from langflow_server.ids import key_id_of
-from langflow_server.server import Server
-from langflow_server.settings import Settings
-from langflow_server.start import prepare
 
 UNKNOWN = b'{"detail":"You have no such key."}'
 
@@ -262,7 +256,7 @@ def test_a_key_that_is_not_good_is_listed_as_such(tmp_path):
         await lifecycle.issue(store, user, name="good")
         return await keys.list_keys(server, user.id)
 
-    with _app(tmp_path) as (client, do):
+    with in_this_process(tmp_path) as (client, do):
         listed, total = do(make)
         assert total == 4
         assert {key.name: key.is_active for key in listed} == {
@@ -280,7 +274,7 @@ def test_a_key_that_is_not_good_is_listed_as_such(tmp_path):
 @pytest.mark.parametrize("scopes", [[], ["flows:run"], ["flows:*"], ["keys:*", "users:*"]], ids=str)
 def test_a_key_with_scopes_does_no_more_than_they_say(tmp_path, scopes):
     """It makes, lists, ends and rotates no key and sees no user, a superuser's, too; it runs flows if they say so."""
-    with _app(tmp_path) as (client, do):
+    with in_this_process(tmp_path) as (client, do):
         issued = do(lambda server, user: lifecycle.issue(server.store, user, scopes=scopes))
         whole = do(_issue)
         key = by_key({"api_key": issued.key.reveal()})
@@ -306,7 +300,7 @@ def test_a_key_with_scopes_does_no_more_than_they_say(tmp_path, scopes):
 
 def test_uses_are_counted(tmp_path):
     """The list says how often a key has let a request in, and when it did so last."""
-    with _app(tmp_path) as (client, do):
+    with in_this_process(tmp_path) as (client, do):
         issued = do(_issue)
         key = by_key({"api_key": issued.key.reveal()})
         for _ in range(3):
@@ -328,21 +322,6 @@ def _list(server, headers):
 
 def _escaped(text):
     return '"' + "".join(f"\\u{ord(character):04x}" for character in text) + '"'
-
-
-@contextmanager
-def _app(tmp_path):
-    """A client of the app in this process, and what runs an action of the library's over the same database."""
-    settings = Settings(config_dir=tmp_path / "config", superuser="root", superuser_password="given")
-    root = asyncio.run(prepare(settings)).superuser
-
-    async def over_store(action):
-        server = Server(settings)
-        async with server.opened():
-            return await action(server, root)
-
-    with TestClient(create_app(settings)) as client:
-        yield client, lambda action: asyncio.run(over_store(action))
 
 
 async def _issue(server, user):

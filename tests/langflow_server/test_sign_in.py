@@ -1,6 +1,5 @@
 """Signing in and out."""
 
-import asyncio
 import threading
 from contextlib import ExitStack, contextmanager
 
@@ -14,20 +13,16 @@ from langflow_accounts import (
     bearer,
     by_key,
     call,
+    in_this_process,
     refused_by_the_other,
     sign_in,
     whoami,
 )
-from langflow_serving import PATIENCE
-from starlette.testclient import TestClient
+from langflow_serving import PATIENCE, SUPERUSER
 
 from keyguard import Overloaded, lifecycle
-from langflow_server.app import create_app
 from langflow_server.attempts import Attempts
 from langflow_server.problems import TooMany, WrongPassword
-from langflow_server.server import Server
-from langflow_server.settings import Settings
-from langflow_server.start import prepare
 
 
 def test_a_name_and_a_password_begin_a_session(server):
@@ -179,20 +174,31 @@ def test_without_auto_login_nobody_is_signed_in(server):
 
 def test_with_auto_login_whoever_asks_is_the_superuser(tmp_path):
     """The answer is that of a sign-in; where the superuser is not active there is none."""
-    settings = Settings(config_dir=tmp_path / "config", superuser="root", auto_login=True)
-    root = asyncio.run(prepare(settings)).superuser
-    with TestClient(create_app(settings), base_url="http://localhost") as client:
+    with in_this_process(tmp_path, auto_login=True) as (client, do):
         answer = client.get(f"{API}/auto_login")
         assert answer.status_code == 200
         assert _cookie(answer)[0] == answer.json()["access_token"] == answer.json()["refresh_token"]
         client.cookies.clear()
         said = whoami(client, bearer(answer.json()["access_token"])).json()
-        assert (said["username"], said["is_superuser"]) == ("root", True)
+        assert (said["username"], said["is_superuser"]) == (SUPERUSER, True)
         assert said["last_login_at"] is not None
-        asyncio.run(_deactivate(settings, root))
+        do(lambda server, root: lifecycle.deactivate(server.store, root))
         answer = client.get(f"{API}/auto_login")
         assert answer.status_code == 400
         assert answer.json()["detail"]["auto_login"] is False
+
+
+def test_a_failure_is_written_down_without_what_was_typed(tmp_path, caplog):
+    """The log says which user it was, and from where; a name that nobody has may be a password."""
+    with in_this_process(tmp_path) as (client, do):
+        _try(client, SUPERUSER, "typed by mistake")
+        _try(client, "a password in the wrong field", "typed by mistake")
+        (root,) = do(lambda server, root: server.store.list_owners())
+    said = [record.getMessage() for record in caplog.records if record.name == "langflow_server"]
+    assert said == [
+        f"sign-in failed: user {root.id}, from 'testclient'",
+        "sign-in failed: user unknown, from 'testclient'",
+    ]
 
 
 # --- how attempts are counted -------------------------------------------------------------------------------------
@@ -283,9 +289,3 @@ def _cookie(answer):
     name, _, value = pair.partition("=")
     assert name == COOKIE
     return value.strip('"'), {each.lower() for each in attributes if not each.startswith("expires")}
-
-
-async def _deactivate(settings, owner):
-    server = Server(settings)
-    async with server.opened():
-        await lifecycle.deactivate(server.store, owner)

@@ -1,6 +1,5 @@
 """Users: who one is, and what superusers do with others."""
 
-import asyncio
 import secrets
 from uuid import uuid4
 
@@ -12,6 +11,7 @@ from langflow_accounts import (
     add_user,
     by_key,
     call,
+    in_this_process,
     refused_by_the_other,
     sign_in,
     superuser,
@@ -21,11 +21,9 @@ from langflow_serving import SUPERUSER
 from sqlalchemy import select
 
 from keyguard import Principal, lifecycle
-from langflow_server import people, tables
+from langflow_server import people, tables, variables
 from langflow_server.flows import shelf
-from langflow_server.server import Server
-from langflow_server.settings import Settings
-from langflow_server.start import prepare
+from langflow_server.variables import VariableType
 
 NO_SUPERUSER = {"detail": "Only a superuser may do that."}
 NAMED = (
@@ -438,29 +436,41 @@ def test_superusers_do_not_remove_themselves(server):
 def test_nothing_of_a_removed_user_is_left(tmp_path):
     """Flows, variables, credentials and profile go with their user, and nobody else's do."""
 
-    async def remove_one_of_two():
-        settings = Settings(config_dir=tmp_path / "config", superuser="root")
-        root = Principal(id=(await prepare(settings)).superuser.id, name="root", is_superuser=True)
-        server = Server(settings)
-        async with server.opened():
-            ids = []
-            for name in ("ada", "grace"):
-                person = await people.add_person(server, name, "a password", actor=root)
-                await shelf.add_sample(server, person.id)
-                await server.vault.put(person.id, "OPENAI_API_KEY", "sk-not-a-real-one")
-                ids.append(person.id)
-            ada, grace = ids
-            await people.remove_person(server, ada, actor=root)
-            assert await server.vault.list(ada) == []
-            assert len(await server.vault.list(grace)) == 1
-            async with server.database.connect() as connection:
-                for table in (tables.flows, tables.profiles):
-                    found = (await connection.execute(select(table.c.user_id))).scalars().all()
-                    assert ada not in found
-                    assert grace in found
-            assert await lifecycle.list_keys(server.store, ada) == []
+    async def remove_one_of_two(server, owner):
+        root = Principal(id=owner.id, name=owner.name, is_superuser=True)
+        ada, grace = [(await people.add_person(server, name, "a password", actor=root)).id for name in ("ada", "grace")]
+        for user_id in (ada, grace):
+            await shelf.add_sample(server, user_id)
+            await variables.add_variable(server, user_id, "CITY", "Oslo", type=VariableType.GENERIC)
+            await server.vault.put(user_id, "OPENAI_API_KEY", "sk-not-a-real-one")
+        await people.remove_person(server, ada, actor=root)
+        assert await server.vault.list(ada) == []
+        assert len(await server.vault.list(grace)) == 1
+        async with server.database.connect() as connection:
+            for table in (tables.flows, tables.variables, tables.profiles):
+                found = (await connection.execute(select(table.c.user_id))).scalars().all()
+                assert ada not in found
+                assert grace in found
 
-    asyncio.run(remove_one_of_two())
+    with in_this_process(tmp_path) as (_, do):
+        do(remove_one_of_two)
+
+
+def test_a_database_that_fails_is_503(tmp_path):
+    """The answer says to try again, and nothing of what was asked of the database."""
+
+    async def break_it(server, _):
+        async with server.database.begin() as connection:
+            await connection.run_sync(tables.profiles.drop)
+
+    with in_this_process(tmp_path) as (client, do):
+        key = do(lambda server, root: lifecycle.issue(server.store, root)).key.reveal()
+        assert whoami(client, {"x-api-key": key}).status_code == 200
+        do(break_it)
+        answer = whoami(client, {"x-api-key": key})
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    assert answer.json() == {"detail": "The database does not answer. Try again."}
 
 
 # --- what the tests above speak in --------------------------------------------------------------------------------
