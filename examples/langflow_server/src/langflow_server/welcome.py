@@ -67,9 +67,9 @@ def _calls(run: str, key: str) -> list[str]:
     body = """-H "Content-Type: application/json" -d '{"input_value": "Ada"}'"""
     return [
         "Run the sample flow from a program, with the key in a header:",
-        f"""  curl "{run}" \\\n    -H "x-api-key: {key}" \\\n    {body}""",
+        f"""  curl "{run}" -H "x-api-key: {key}" {body}""",
         "or in the URL, which proxies may write into their logs:",
-        f"""  curl "{run}?x-api-key={key}" \\\n    {body}""",
+        f"""  curl "{run}?x-api-key={key}" {body}""",
     ]
 
 
