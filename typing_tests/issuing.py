@@ -6,7 +6,7 @@ from ipaddress import ip_network
 from typing import assert_type
 
 from keyguard import ApiKey, KeyRecord, Keyring, Owner, lifecycle
-from keyguard.model import AuditEvent, AuditKind, KeyState, Principal, Usage
+from keyguard.model import AuditEvent, AuditKind, KeyState, OwnerPage, Principal, Usage
 from keyguard.ports import AuditLog, KeyRegistry
 from keyguard.stores.memory import MemoryStore
 from keyguard.stores.sql import SQLStore
@@ -48,6 +48,9 @@ async def administer(store: KeyRegistry, key_id: str) -> None:
     assert_type(await lifecycle.end_grace(store, key_id, actor=Principal(id="1", name="ada")), bool)
     assert_type(await lifecycle.deactivate(store, "owner-1"), bool)
     assert_type(await lifecycle.purge(store, timedelta(days=365)), int)
+    assert_type(await lifecycle.rename_owner(store, "owner-1", "ada", actor="cli:root"), bool)
+    assert_type(await lifecycle.remove_owner(store, "owner-1"), int)
+    assert_type(await lifecycle.list_owners(store, offset=10, limit=10), OwnerPage)
     page = await lifecycle.list_keys(store, state=KeyState.ACTIVE, begins="kg_3fJ2", limit=50)
     await lifecycle.list_keys(store, after=page[-1], limit=50)
 
