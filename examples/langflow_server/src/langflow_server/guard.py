@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import Depends
+from fastapi.openapi.models import OAuth2, OAuthFlowPassword, OAuthFlows
+from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import Scope
@@ -109,17 +111,48 @@ RUN = "flows:run"
 
 security = KeySecurity()
 
-User = Annotated[Principal, security("*")]
+
+class _Session(SecurityBase):
+    """A session, in the OpenAPI document. The guard has judged the request."""
+
+    scheme_name = "Session"
+    model = OAuth2(
+        flows=OAuthFlows(password=OAuthFlowPassword(tokenUrl="/api/v1/login")),
+        description="What `POST /api/v1/login` answers, as a bearer token or as the cookie that it sets.",
+    )
+
+    async def __call__(self) -> None:
+        """Do nothing."""
+
+
+_documented = Depends(_Session())
+
+
+def _user(user: Annotated[Principal, security("*")], _session: Annotated[None, _documented]) -> Principal:
+    return user
+
+
+User = Annotated[Principal, Depends(_user)]
 """Whoever is let in: by a session, by a key that may do all that its user may, or as the settings have it."""
 KeyUser = Annotated[Principal, security(RUN, key=True)]
 """Who came with a key that may run flows; a session is not enough."""
-Superuser = Annotated[Principal, security(superuser=True)]
 
 
-def _signed_in(connection: HTTPConnection, user: User) -> Principal:
+def _superuser(
+    user: Annotated[Principal, security(superuser=True)], _session: Annotated[None, _documented]
+) -> Principal:
+    return user
+
+
+Superuser = Annotated[Principal, Depends(_superuser)]
+"""A superuser, by a session or by a key that may do all that its user may."""
+
+
+def _signed_in(connection: HTTPConnection, _session: Annotated[None, _documented]) -> Principal:
     access: Access = connection.scope["keyguard"]
     if access.rule is not Rule.IDENTIFIED:
         raise Forbidden("This needs a session: sign in with a name and a password. A key is not enough.")
+    user: Principal = connection.scope["user"]
     return user
 
 
