@@ -61,7 +61,7 @@ async def stop() -> None:
 
 KeyAdmin(StaticStore({}))  # type: ignore[arg-type]  # Nothing can be issued in it.
 KeyAdmin(store, default_lifetime=90)  # type: ignore[arg-type]  # Days, hours or seconds?
-KeyAdmin(store, links={"Flows": "/flows"})  # type: ignore[arg-type]  # They have an order: pairs.
+KeyAdmin(store, links="/flows")  # type: ignore[arg-type]  # Each is a label and a path.
 KeyAdmin(store, theme="dark")  # type: ignore[arg-type]  # It is dark for those whose system asks for it.
 KeyAdmin(store.keyring)  # type: ignore[arg-type]  # The store has the keyring.
 
