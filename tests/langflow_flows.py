@@ -2,13 +2,23 @@
 
 import json
 import secrets
+import time
 
 from langflow_accounts import call
+from langflow_serving import PATIENCE
 
 
 def unique(what="text"):
     """A text that no other test has."""
     return f"{what}-{secrets.token_hex(6)}"
+
+
+def until(happened):
+    """Wait until something that gives no sign has happened."""
+    deadline = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def node(kind, node_id=None, **fields):

@@ -14,7 +14,7 @@ from langflow_server.flows.graph import Graph
 from langflow_server.flows.shelf import Changes, Flow
 from langflow_server.guard import User
 from langflow_server.server import TheServer
-from langflow_server.texts import Sendable, is_sendable
+from langflow_server.texts import is_sendable
 
 __all__ = ["router"]
 
@@ -25,7 +25,7 @@ _FOUND = errors(HTTPStatus.NOT_FOUND)
 
 Access = Literal["PRIVATE", "PUBLIC"]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), is_sendable]
-Description = Annotated[Sendable, StringConstraints(max_length=10_000)]
+Description = Annotated[str, StringConstraints(max_length=10_000), is_sendable]
 
 
 def _no_uuid(name: str) -> str:

@@ -20,7 +20,7 @@ from langflow_server.flows.shelf import Flow
 from langflow_server.guard import KeyUser
 from langflow_server.problems import BadRequest
 from langflow_server.server import Server, TheServer
-from langflow_server.texts import Sendable
+from langflow_server.texts import Sendable, is_sendable
 
 __all__ = ["router"]
 
@@ -37,7 +37,7 @@ router = APIRouter(
 
 # --- what is sent -------------------------------------------------------------------------------------------------
 
-Text = Annotated[Sendable, StringConstraints(max_length=MAX_TEXT_CHARACTERS)]
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARACTERS), is_sendable]
 
 
 class Inputs(BaseModel):
@@ -58,7 +58,7 @@ class RunBody(BaseModel):
     tweaks: dict[Sendable, dict[Sendable, Value]] | None = Field(
         default=None, description="Other values for this run: `{component id: {field: value}}`."
     )
-    session_id: Annotated[Sendable, StringConstraints(max_length=255)] | None = Field(
+    session_id: Annotated[str, StringConstraints(max_length=255), is_sendable] | None = Field(
         default=None, description="Given back; without it, a new one is."
     )
 

@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from langflow_server.flows.components import MAX_TEXT_CHARACTERS, Component, Field, Holds, component_of, fields_of
 from langflow_server.flows.providers import provider_named
 from langflow_server.problems import BadRequest
-from langflow_server.texts import Sendable
+from langflow_server.texts import is_sendable
 
 __all__ = ["Edge", "Graph", "Node", "Tweaks", "Value", "Variable", "check", "in_order", "tweaked"]
 
@@ -36,7 +36,7 @@ MAX_EDGES = 500
 
 NodeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_ .:-]{1,100}$")]
 """As Langflow's: ``ChatInput-iQ1bC``."""
-Name = Annotated[Sendable, StringConstraints(max_length=100)]
+Name = Annotated[str, StringConstraints(max_length=100), is_sendable]
 
 
 class Variable(BaseModel):
@@ -44,11 +44,11 @@ class Variable(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    variable: Annotated[Sendable, StringConstraints(min_length=1, max_length=255)]
+    variable: Annotated[str, StringConstraints(min_length=1, max_length=255), is_sendable]
 
 
 Value = (
-    Annotated[Sendable, StringConstraints(strict=True, max_length=MAX_TEXT_CHARACTERS)]
+    Annotated[str, StringConstraints(strict=True, max_length=MAX_TEXT_CHARACTERS), is_sendable]
     | Annotated[float, pydantic.Field(strict=True, allow_inf_nan=False)]
     | Variable
 )
