@@ -19,11 +19,11 @@ from langflow_serving import serving
 FOLDER = Path(__file__).parents[3] / "docs" / "_static" / "langflow-server"
 
 PICTURES = {
-    "flows": "flows",
     "flow": "flow, answered",
-    "keys": "keys",
+    "settings": "settings",
     "made": "new key, made",
-    "variables": "variables",
+    "delete": "keys, deleting",
+    "variable": "new variable",
     "users": "users",
 }
 """What the manual shows, by the names of the files."""
@@ -64,11 +64,11 @@ async def _cookies(browser, server, samples, who):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help="where the pictures go")
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER.parent, help="in which folder theirs is")
     parser.add_argument("--all", action="store_true", help="every state that there is")
     chosen = parser.parse_args()
     everything = {state.replace(",", "").replace(" ", "-"): state for state in STATES}
-    asyncio.run(take(chosen.folder, everything if chosen.all else PICTURES))
+    asyncio.run(take(chosen.folder / FOLDER.name, everything if chosen.all else PICTURES))
 
 
 if __name__ == "__main__":

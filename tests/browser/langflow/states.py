@@ -84,6 +84,12 @@ async def refused_password(pages, samples):
     await pages.told("not the same")
 
 
+async def deleting(pages, samples):
+    await pages.keys.select("Nightly report")
+    await pages.button("Delete").click()
+    await expect(pages.heading("Delete this key?")).to_be_visible()
+
+
 async def made(pages, samples):
     await pages.keys.create("Weather station")
 
@@ -101,6 +107,7 @@ STATES = {
     "settings": ("ada", at("/settings", "Settings")),
     "keys": ("ada", at("/settings/api-keys/", "Langflow API Keys")),
     "keys, empty": ("noor", at("/settings/api-keys/", "Langflow API Keys")),
+    "keys, deleting": ("ada", deleting),
     "new key": ("ada", at("/settings/api-keys/new", re.compile("New"))),
     "new key, made": ("noor", made),
     "variables": ("ada", at("/settings/variables", "Global Variables")),
