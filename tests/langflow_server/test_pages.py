@@ -3,6 +3,7 @@
 import pytest
 from langflow_accounts import COOKIE, add_key, add_user, by_key, superuser
 from langflow_flows import add_flow, template
+from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from langflow_server.app import create_app
@@ -249,6 +250,21 @@ def test_what_is_not_there_is_a_page(browser, server, path):
     told = browser.get(path, headers=session)
     assert told.status_code == page.status_code
     assert "detail" in told.json()
+
+
+def test_what_fails_is_a_page():
+    """Whatever fails behind a page is a page that tells nothing of it, with the header fields of all pages."""
+
+    async def failing(_):
+        raise RuntimeError("a password")
+
+    app = create_app(Settings())
+    app.router.routes.insert(0, Route("/sign-in", failing))
+    answer = TestClient(app, raise_server_exceptions=False).get("/sign-in", headers=HTML)
+    assert answer.status_code == 500
+    assert "Something went wrong here." in answer.text
+    assert "a password" not in answer.text
+    assert_safe(answer)
 
 
 def test_the_api_answers_programs(browser, server):

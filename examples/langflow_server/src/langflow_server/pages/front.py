@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keyguard import Principal
@@ -50,7 +51,11 @@ class Front:
             await self.app(scope, receive, send)
             return
         answer = _Answer(scope, receive, send)
-        await self.app(scope, receive, answer.send)
+        try:
+            await self.app(scope, receive, answer.send)
+        except Exception:
+            await answer.fail()
+            raise  # For the server's log.
 
 
 class _Answer:
@@ -61,11 +66,13 @@ class _Answer:
         self._receive = receive
         self._send = send
         self._fields = _ASSET_HEADERS if scope["path"].startswith(f"{ASSETS}/") else _HEADERS
+        self._has_begun = False
         self._held: Message | None = None
         self._body = b""
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            self._has_begun = True
             headers = MutableHeaders(scope=message)
             for name, value in self._fields.items():
                 headers.setdefault(name, value)
@@ -78,6 +85,12 @@ class _Answer:
                 await self._show(self._held)
             return
         await self._send(message)
+
+    async def fail(self) -> None:
+        """Answer, where nothing has been answered yet, that something went wrong; what it was is for the log alone."""
+        if not self._has_begun:
+            answer = JSONResponse({"detail": "Something went wrong here."}, HTTPStatus.INTERNAL_SERVER_ERROR)
+            await answer(self._scope, self._receive, self.send)
 
     def _is_error_for_people(self, status: int, headers: Headers) -> bool:
         wants_page = "text/html" in Headers(scope=self._scope).get("accept", "")
@@ -104,7 +117,7 @@ class _Answer:
     def _sentence(self, status: HTTPStatus, said: dict[str, Any]) -> str:
         """Return what is told: mostly what a program would be told, too."""
         detail = said.get("detail")
-        if status is HTTPStatus.FORBIDDEN and "keyguard" not in self._scope:
+        if status is HTTPStatus.FORBIDDEN and "keyguard" not in self._scope and self._scope["method"] == "POST":
             return "You are not signed in any more. Nothing was done."  # The guard asks a program for a key.
         if isinstance(detail, str) and detail != status.phrase:
             return detail
