@@ -317,11 +317,14 @@ def test_the_readmes_test_command_is_what_ci_runs():
     assert "<!-- the test command -->" in (ROOT / ".ci" / "run").read_text("utf-8")
 
 
-def test_the_readmes_server_command_starts_a_file_that_is_there():
-    """The server command installs the package from the checkout and starts an example that exists."""
+def test_the_readmes_server_command_starts_the_example_server():
+    """The server command installs the package and the example server from the checkout, and starts that server."""
     install, _, start = command_below("the server command").rpartition(" && ")
-    assert "pip install -q . uvicorn" in install
-    assert (ROOT / start.split()[-1]).is_file()
+    installed = re.search(r"pip install -q \. \./(\S+)", install)[1]
+    described = tomllib.loads((ROOT / installed / "pyproject.toml").read_text("utf-8"))
+    *_, program, command = start.split()
+    assert Path(program).name in described["project"]["scripts"]
+    assert command == "run"
 
 
 def test_the_readme_guards_an_app_in_ten_lines():
