@@ -13,9 +13,12 @@ from langflow_accounts import add_key, add_user, by_key, call, superuser
 from langflow_serving import PATIENCE
 from mcp import Client, ClientSession, MCPError
 from mcp.client.streamable_http import streamable_http_client
+from starlette.testclient import TestClient
 from websockets.exceptions import InvalidStatus
 
+from langflow_server.app import create_app
 from langflow_server.guard import MCP_PATHS
+from langflow_server.settings import Settings
 
 ECHO = {
     "nodes": [
@@ -409,6 +412,16 @@ def test_a_page_of_another_site_cannot_call(server):
     assert post(server, **{"sec-fetch-site": "cross-site"}).status_code == 403
     assert post(server, origin=own).status_code == 200
     assert post(server, **{"sec-fetch-site": "same-origin"}, origin=own).status_code == 200
+
+
+@pytest.mark.parametrize("settings", [{"auto_login": True}, {"allowed_hosts": "flows.example, localhost"}])
+def test_another_hosts_name_does_not_lead_here(tmp_path, settings):
+    """With AUTO_LOGIN, or where hosts are named, a site that has its own name lead to this machine is refused."""
+    client = TestClient(create_app(Settings(config_dir=tmp_path, **settings)))
+    for path in MCP_PATHS:
+        for method in ("GET", "POST", "DELETE"):
+            assert client.request(method, path, headers={"host": "evil.example:7860"}).status_code == 400
+            assert client.request(method, path, headers={"host": "localhost:7860"}).status_code == 405
 
 
 def test_a_body_that_is_too_large_is_refused(server):

@@ -279,20 +279,23 @@ async def test_a_value_that_does_not_open_is_a_clear_error(opened):
         await variables.value_of(server, user, variable)
 
 
-async def test_a_failed_seal_leaves_the_row_and_the_value_as_they_were(opened, monkeypatch):
+async def broken(server, table, event):
+    """Let the database refuse whatever is done to a table."""
+    async with server.database.begin() as connection:
+        await connection.exec_driver_sql(
+            f"CREATE TRIGGER broken BEFORE {event} ON {table} BEGIN SELECT RAISE(ABORT, 'broken'); END"
+        )
+
+
+async def test_a_failed_seal_leaves_the_row_and_the_value_as_they_were(opened):
     """If the vault cannot take a new value, the old one stays in use, and no variable without a value is made."""
     server, user = opened
     variable = await variables.add_variable(server, user, "KEY", "old", type=CREDENTIAL)
-
-    async def broken(*_, **__):
-        raise StoreUnavailable("the store does not answer")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(type(server.store), "put_credential", broken)
-        with pytest.raises(StoreUnavailable):
-            await variables.change_variable(server, user, variable.id, name="NEW", value="new")
-        with pytest.raises(StoreUnavailable):
-            await variables.add_variable(server, user, "ANOTHER", "value", type=CREDENTIAL)
+    await broken(server, "keyguard_credentials", "INSERT")
+    with pytest.raises(StoreUnavailable, match="broken"):
+        await variables.change_variable(server, user, variable.id, name="NEW", value="new")
+    with pytest.raises(StoreUnavailable, match="broken"):
+        await variables.add_variable(server, user, "ANOTHER", "value", type=CREDENTIAL)
     row = await the_row(server, user)
     assert (row.name, row.sealed_as) == ("KEY", variable.sealed_as)
     assert await variables.value_of(server, user, row) == "old"
@@ -302,10 +305,7 @@ async def test_a_failed_row_leaves_the_old_value_in_use(opened):
     """If the row cannot be written when the new value is sealed, the old one is still the row's."""
     server, user = opened
     variable = await variables.add_variable(server, user, "KEY", "old", type=CREDENTIAL)
-    async with server.database.begin() as connection:
-        await connection.exec_driver_sql(
-            "CREATE TRIGGER broken BEFORE UPDATE ON langflow_variables BEGIN SELECT RAISE(ABORT, 'broken'); END"
-        )
+    await broken(server, "langflow_variables", "UPDATE")
     with pytest.raises(IntegrityError, match="broken"):
         await variables.change_variable(server, user, variable.id, value="new")
     assert await variables.value_of(server, user, await the_row(server, user)) == "old"
