@@ -54,6 +54,8 @@ def test_no_two_changes_of_a_key_are_told_alike():
         (AuditKind.KEY_REVOKED, {"reason": "leaked"}, Told(did="deleted", detail=("Reason: leaked",))),
         (AuditKind.CREDENTIAL_STORED, {"name": "TOKEN"}, Told(did="stored the credential", to="", name="TOKEN")),
         (AuditKind.OWNER_SIGNED_IN, {}, Told(did="signed in", to="")),
+        (AuditKind.OWNER_RENAMED, {"name": "eve"}, Told(did="renamed", to="account", then="to", name="eve")),
+        (AuditKind.OWNER_REMOVED, {"name": "eve", "keys": 2}, Told(did="removed", to="account")),
     ],
 )
 def test_what_is_told(kind, detail, words):
