@@ -2,7 +2,7 @@
 
 import pytest
 from langflow_accounts import COOKIE, add_key, add_user, by_key, superuser
-from langflow_flows import add_flow, template
+from langflow_flows import add_flow, chat, template, unique
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
@@ -279,6 +279,18 @@ def test_a_form_that_lacks_something_is_refused(browser, user):
     answer = browser.post("/settings/variables/new", headers=cookie_of(user.session), data={"name": "X"})
     assert answer.status_code == 422
     assert "Something is missing in what was sent" in answer.text
+
+
+def test_a_form_brings_what_was_typed(browser, server, openai, user):
+    """Lines end in a flow as they do on the page, and a pasted credential has no space around it."""
+    secret, text = f"sk-{unique('pasted')}", f"say: {unique()}\r\nsecond line"
+    flow = add_flow(server, user, chat(api_key={"variable": "PASTED"}))
+    form = {"name": "PASTED", "type": "Credential", "value": f" {secret}\r\n"}
+    added = browser.post("/settings/variables/new", headers=cookie_of(user.session), data=form)
+    assert added.status_code == 303, added.text
+    page = browser.post(f"/flows/{flow['id']}/run", headers=cookie_of(user.session), data={"text": text})
+    assert page.status_code == 200
+    assert openai.key_for(text.replace("\r\n", "\n")) == secret
 
 
 def test_only_what_was_done_is_said(browser, user):

@@ -46,14 +46,18 @@ def go(path: str, said: Said | None = None) -> Response:
 def page(request: Request, template: str, status: int = HTTPStatus.OK, **more: Any) -> Response:
     """Return a page made from a template, which has `more` and what every template has.
 
-    That is `brand`, `user` (None for nobody), `can_sign_out`, `asset` (the address of a file of ours), `section` and
-    `place` (which entries of the bar and of the settings it belongs to), `said`, and `failed`: a sentence, or empty.
+    That is `brand`, `user` (None for nobody), `can_sign_in` and `can_sign_out`, `asset` (the address of a file of
+    ours), `section` and `place` (which entries of the bar and of the settings it belongs to), `said`, and `failed`: a
+    sentence, or empty.
     """
     user = request.scope.get("user")
+    has_session = _has_session(request)
+    is_automatic = server_of(request).settings.auto_login
     everywhere = {
         "brand": BRAND,
         "user": user if isinstance(user, Principal) else None,
-        "can_sign_out": _has_session(request) and not server_of(request).settings.auto_login,
+        "can_sign_in": not has_session and not is_automatic,
+        "can_sign_out": has_session and not is_automatic,
         "asset": lambda name: f"{ASSETS}/{name}",
         "section": "",
         "place": "",
