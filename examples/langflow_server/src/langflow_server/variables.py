@@ -33,7 +33,6 @@ __all__ = [
     "find_variable",
     "list_variables",
     "remove_variable",
-    "remove_variables",
     "text_of",
     "value_of",
     "variable_named",
@@ -216,12 +215,6 @@ async def remove_variable(server: Server, user_id: str, variable_id: str) -> Non
     if row is None:
         raise _missing()
     await _drop(server, user_id, row.sealed_as)
-
-
-async def remove_variables(server: Server, user_id: str) -> None:
-    """Remove all variables of a user, for good."""
-    for variable in await list_variables(server, user_id):
-        await remove_variable(server, user_id, variable.id)
 
 
 # --- the value ----------------------------------------------------------------------------------------------------
