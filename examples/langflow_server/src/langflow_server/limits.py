@@ -1,5 +1,6 @@
-"""How much a request may bring."""
+"""How much a request may bring, and what would keep a worker busy."""
 
+import re
 from http import HTTPStatus
 
 from starlette.datastructures import Headers
@@ -14,9 +15,17 @@ MAX_BODY_BYTES = 1024 * 1024
 
 _TOO_LARGE = f"This is too large: {MAX_BODY_BYTES} bytes are the most."
 
+# A form in parts may name any of Python's codecs, and Starlette decodes by it: of "punycode", a megabyte takes minutes,
+# in which the worker answers nobody.
+_USUAL = re.compile(r';\s*charset="?(?:utf-8|us-ascii)"?\s*(?=;|$)')
+_NOT_USUAL = "A form is sent in UTF-8, and names no other charset."
+
 
 class BodyLimit:
-    """Refuses bodies that are longer than `MAX_BODY_BYTES`, before there is more of them in memory."""
+    """Refuses bodies that are longer than `MAX_BODY_BYTES`, before there is more of them in memory.
+
+    Refuses forms of an unusual charset, too: to decode a short one can take longer than to read a long one.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -26,7 +35,12 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "")
+        headers = Headers(scope=scope)
+        if _has_unusual_charset(headers):
+            answer = JSONResponse({"detail": _NOT_USUAL}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+            await answer(scope, receive, send)
+            return
+        announced = headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > MAX_BODY_BYTES:
             answer = JSONResponse({"detail": _TOO_LARGE}, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             await answer(scope, receive, send)
@@ -42,3 +56,8 @@ class BodyLimit:
             return message
 
         await self.app(scope, counted, send)
+
+
+def _has_unusual_charset(headers: Headers) -> bool:
+    kinds = [kind.lower() for kind in headers.getlist("content-type")]
+    return any("multipart/" in kind and "charset" in _USUAL.sub("", kind) for kind in kinds)
