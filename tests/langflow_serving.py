@@ -47,6 +47,7 @@ class Running:
     port: int
     directory: Path
     process: subprocess.Popen
+    environment: dict[str, str] = field(repr=False)
     lines: list[str] = field(default_factory=list)
 
     @property
@@ -90,17 +91,18 @@ class Running:
 def serving(directory, *, workers=1, arguments=(), **settings):
     """Run `langflow-server run` in `directory` until it has started, and see it end well."""
     port = free_port()
+    told = environment(directory, **settings)
     command = [sys.executable, "-m", "langflow_server", "run", "--port", str(port), "--workers", str(workers)]
     with subprocess.Popen(
         [*command, *arguments],
         cwd=directory,
-        env=environment(directory, **settings),
+        env=told,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        running = Running(port, directory, process)
+        running = Running(port, directory, process, told)
         ready = threading.Semaphore(0)
         reader = threading.Thread(target=_read, args=(running, ready), daemon=True)
         reader.start()

@@ -1,8 +1,6 @@
 """The command as a process of its own: what the shell sees, and what a person at a terminal does."""
 
 import os
-import pty
-import select
 import signal
 import socket
 import subprocess
@@ -10,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import terminal
 from leaks import WATCH
 
 KEYGUARD = [sys.executable, "-m", "keyguard.cli"]
@@ -30,42 +29,9 @@ def run(*arguments, **options):
     )
 
 
-class Person:
-    """Somebody at a terminal who reads what is asked and types an answer."""
-
+class Person(terminal.Person):
     def __init__(self, *arguments, **environment):
-        self.pid, self._terminal = pty.fork()
-        if self.pid == 0:  # pragma: no cover  # Becomes the command.
-            os.execve(sys.executable, [*KEYGUARD, *arguments], {**os.environ, **environment})
-        self.seen = ""
-
-    def reads(self, text):
-        """Read until `text` was shown."""
-        while text not in self.seen:
-            assert self._read(), self.seen
-
-    def types(self, text):
-        os.write(self._terminal, text.encode())
-
-    def leaves(self):
-        """Read to the end; return the exit code."""
-        while self._read():
-            pass
-        _, status = os.waitpid(self.pid, 0)
-        os.close(self._terminal)
-        WATCH.see("a terminal", self.seen)
-        return os.waitstatus_to_exitcode(status)
-
-    def _read(self):
-        if not select.select([self._terminal], [], [], PATIENCE)[0]:
-            os.kill(self.pid, signal.SIGKILL)
-            pytest.fail(f"it shows no more, and does not end:\n{self.seen}")
-        try:
-            text = os.read(self._terminal, 65536)
-        except OSError:  # What Linux says when the other end is closed.
-            return False
-        self.seen += text.decode()
-        return bool(text)
+        super().__init__([*KEYGUARD, *arguments], {**os.environ, **environment})
 
 
 def test_only_the_key_goes_to_standard_output():

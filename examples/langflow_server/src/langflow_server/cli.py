@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from getpass import getpass
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -72,7 +73,7 @@ def superuser() -> None:
     given = settings.superuser_password
     with _explaining(settings):
         if given is None:
-            password = _ask(f"New password of {settings.superuser}", is_new=True)
+            password = _ask_unseen(f"New password of {settings.superuser}", twice=True)
         else:
             password = given.get_secret_value()
         for sentence in asyncio.run(renew_superuser(settings, password)):
@@ -93,7 +94,7 @@ def api_key(*, name: Annotated[str, typer.Option(help="What the key is called in
             password = "" if given is None else given.get_secret_value()
         else:
             who = _ask("Superuser", default=who)
-            password = _ask("Password")
+            password = _ask_unseen("Password")
         key = asyncio.run(make_key(settings, who=who, password=password, name=name))
     _note(f"A key of the superuser {who!r}, called {name!r}. It is shown this once:")
     typer.echo(key)
@@ -123,14 +124,33 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _ask(what: str, *, default: str | None = None, is_new: bool = False) -> str:
-    """Ask at the terminal; the questions stand on standard error, and what has no default is typed unseen."""
+def _ask(what: str, *, default: str) -> str:
+    """Ask at the terminal. The question stands on standard error: standard output is for the key."""
+    _check_terminal()
+    typer.echo(f"{what} [{default}]: ", err=True, nl=False)
+    return sys.stdin.readline().strip() or default
+
+
+def _ask_unseen(what: str, *, twice: bool = False) -> str:
+    """Ask for a password, which is typed unseen."""
+    _check_terminal()
+    try:
+        password = getpass(f"{what}: ")
+        if twice and password != getpass(f"{what}, once more: "):
+            raise NotDone("Those are two different ones. Nothing was done.")
+    except EOFError:  # Ctrl-D.
+        password = ""
+    if not password:
+        raise NotDone("A password has one character at least. Nothing was done.")
+    return password
+
+
+def _check_terminal() -> None:
     if not sys.stdin.isatty():
         raise NotDone(
             f"The superuser's password is needed, and nobody is there to be asked: set {PREFIX}SUPERUSER_PASSWORD, or "
             "type this at a terminal."
         )
-    return str(typer.prompt(what, default=default, hide_input=default is None, confirmation_prompt=is_new, err=True))
 
 
 # --- what goes wrong ----------------------------------------------------------------------------------------------

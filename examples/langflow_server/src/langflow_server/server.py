@@ -51,9 +51,14 @@ class Server:
         object.__setattr__(self, "http", AsyncClient(timeout=Timeout(60, connect=10), cookies=no_cookies))
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator["Server"]:
-        """Open the store and the vault, and close everything in the end. Raises what `Vault.open` raises."""
+    async def opened(self, *, with_schema: bool = False) -> AsyncIterator["Server"]:
+        """Open the store and the vault, and close everything in the end; `with_schema`, make the store's tables first.
+
+        Raises what `Vault.open` raises, and `SQLStore.create_schema`.
+        """
         try:
+            if with_schema:
+                await self.store.create_schema()
             await self.store.open()
             await self.vault.open()
             yield self

@@ -49,8 +49,7 @@ async def prepare(settings: Settings) -> Prepared:
     """
     settings.config_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     server = Server(settings)
-    await server.store.create_schema()
-    async with server.opened():
+    async with server.opened(with_schema=True):
         await _make_tables(server)
         superuser = await server.store.find_owner(settings.superuser)
         if superuser is not None:

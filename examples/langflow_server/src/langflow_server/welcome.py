@@ -25,10 +25,10 @@ def warnings(settings: Settings, prepared: Prepared) -> list[str]:
             f"{PREFIX}AUTO_LOGIN is on and {PREFIX}API_VERSION is 1.4: A REQUEST WITHOUT A KEY PASSES. Whoever reaches "
             f"this server acts as the superuser {settings.superuser!r}."
         )
-    if settings.auto_login and not settings.backend_only:
+    if settings.auto_login:
         said.append(
-            f"{PREFIX}AUTO_LOGIN is on: NOBODY IS ASKED FOR A PASSWORD. Whoever opens the pages is signed in as the "
-            f"superuser {settings.superuser!r}, and can make keys there."
+            f"{PREFIX}AUTO_LOGIN is on: NOBODY IS ASKED FOR A PASSWORD. Whoever reaches this server is signed in as "
+            f"the superuser {settings.superuser!r}, and can make keys."
         )
     return said
 
