@@ -97,6 +97,8 @@ async def find_flow(server: Server, user_id: str, id_or_endpoint_name: str) -> F
     """Return a user's flow by its id or its endpoint name. Raises `Missing` as `get_flow` does."""
     if is_uuid(id_or_endpoint_name):
         return await get_flow(server, user_id, str(UUID(id_or_endpoint_name)))
+    if "\0" in id_or_endpoint_name:  # PostgreSQL takes no such text, not even to look for it.
+        raise Missing(_MISSING)
     return await _one(server, _table.c.user_id == user_id, _table.c.endpoint_name == id_or_endpoint_name)
 
 
