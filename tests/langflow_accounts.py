@@ -17,6 +17,8 @@ from langflow_server.start import prepare
 
 API = "/api/v1"
 COOKIE = "access_token_lf"
+JSON = {"content-type": "application/json"}
+"""The header of a body that is written by hand."""
 
 
 @dataclass(frozen=True)

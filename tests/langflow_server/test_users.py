@@ -7,6 +7,7 @@ import pytest
 from langflow_accounts import (
     API,
     COOKIE,
+    JSON,
     add_key,
     add_user,
     by_key,
@@ -202,7 +203,9 @@ def test_a_password_that_was_sent_wrongly_is_not_quoted(server):
         answer = call(server, "POST", "/users/", superuser(server), json=body)
         assert answer.status_code == 422
         assert "my password" not in answer.text
-    answer = call(server, "POST", "/users/", superuser(server), content=b'{"username": "\\ud800", "password": 1}')
+    answer = call(
+        server, "POST", "/users/", superuser(server) | JSON, content=b'{"username": "\\ud800", "password": 1}'
+    )
     assert answer.status_code == 422
 
 

@@ -33,4 +33,4 @@ def key_id_of(uuid: UUID) -> str | None:
     for _ in range(_LENGTH):
         number, digit = divmod(number, len(_DIGITS))
         found = _DIGITS[digit] + found
-    return found if not number and uuid_of(found) == uuid else None
+    return found if uuid_of(found) == uuid else None
