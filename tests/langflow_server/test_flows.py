@@ -8,6 +8,12 @@ import pytest
 from langflow_accounts import add_key, add_user, by_key, call
 from langflow_flows import add_flow, chat, edge, node, template, text_of, unique
 
+from langflow_server.flows import shelf
+from langflow_server.problems import BadRequest
+from langflow_server.server import Server
+from langflow_server.settings import Settings
+from langflow_server.start import prepare
+
 SEALED = "**********"
 EMPTY = {"nodes": [], "edges": []}
 
@@ -237,6 +243,19 @@ def test_an_id_that_is_none_is_422(server, user):
         answer = call(server, method, "/flows/no-uuid", user.session, json={})
         assert answer.status_code == 422
         assert answer.json()["detail"][0]["loc"] == ["path", "flow_id"]
+
+
+async def test_a_user_has_so_many_flows(tmp_path, monkeypatch):
+    """There is a largest number of flows, because a user's list is one answer; one that is removed makes room."""
+    monkeypatch.setattr(shelf, "MAX_FLOWS", 2)
+    settings = Settings(config_dir=tmp_path)
+    owner = (await prepare(settings)).superuser
+    async with Server(settings).opened() as own:
+        flow = await shelf.add_flow(own, owner.id, "second")
+        with pytest.raises(BadRequest, match="2 flows are the most"):
+            await shelf.add_flow(own, owner.id, "third")
+        await shelf.remove_flow(own, owner.id, flow.id)
+        await shelf.add_flow(own, owner.id, "third")
 
 
 # --- secrets ------------------------------------------------------------------------------------------------------

@@ -1,12 +1,15 @@
 """A flow's graph: what can run, in which order, and what is said of what cannot."""
 
+import asyncio
 import json
+from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from langflow_server.flows import running
 from langflow_server.flows.components import (
     MAX_TEXT_CHARACTERS,
     Component,
@@ -16,9 +19,11 @@ from langflow_server.flows.components import (
     names_in,
 )
 from langflow_server.flows.credentials import SECRET_FIELDS
-from langflow_server.flows.graph import MAX_NODES, Graph, check, in_order, tweaked
-from langflow_server.flows.shelf import SAMPLE
+from langflow_server.flows.graph import MAX_NODES, Graph, Variable, check, in_order, tweaked
+from langflow_server.flows.shelf import SAMPLE, Flow
 from langflow_server.problems import BadRequest
+from langflow_server.server import Server
+from langflow_server.settings import Settings
 
 
 def node(kind, node_id=None, **fields):
@@ -240,9 +245,9 @@ faults = st.sampled_from(["none", "none", "field", "missing", "component", "twic
 
 
 @st.composite
-def graphs(draw):
+def graphs(draw, components=tuple(FITTING)):
     """Graphs of a few nodes; about half of them can run."""
-    kinds = ["ChatOutput", *draw(st.lists(st.sampled_from(list(FITTING)), max_size=len(IDS) - 1))]
+    kinds = ["ChatOutput", *draw(st.lists(st.sampled_from(components), max_size=len(IDS) - 1))]
     nodes = [
         node(kind, node_id, **FITTING[kind]) for kind, node_id in zip(draw(st.permutations(kinds)), IDS, strict=False)
     ]
@@ -300,6 +305,48 @@ def test_any_tweaks_fit_or_are_refused(drawn, tweaks):
             assert written[node_id][name] == value
             assert not [each for each in changed.edges if (each.target, each.field) == (node_id, name)]
     assert [each.id for each in changed.nodes] == [each.id for each in drawn.nodes]
+
+
+@pytest.fixture(scope="module")
+def unopened(tmp_path_factory):
+    """A server that has nothing open: a flow without variables and language models needs nothing."""
+    return Server(Settings(config_dir=tmp_path_factory.mktemp("server")))
+
+
+@given(
+    graphs(components=("ChatInput", "Text", "Prompt", "ChatOutput")),
+    st.none() | st.text(alphabet="{}ab", max_size=4),
+    st.dictionaries(st.sampled_from(IDS), st.dictionaries(fields, st.text(max_size=4), max_size=2), max_size=1),
+)
+def test_any_flow_runs_or_is_refused(unopened, drawn, text, tweaks):
+    """A flow runs, or is refused by a sentence; told bit by bit, its answer comes to the same."""
+    assume(not any(isinstance(value, Variable) for each in drawn.nodes for value in each.fields.values()))
+    now = datetime.now(UTC)
+    flow = Flow(
+        id="a-flow",
+        user_id="somebody",
+        name="drawn",
+        description="",
+        endpoint_name=None,
+        is_public=False,
+        graph=drawn,
+        stored=drawn.model_dump(),
+        created_at=now,
+        updated_at=now,
+    )
+
+    async def both():
+        result = await running.run(unopened, flow, text=text, tweaks=tweaks, session_id="s")
+        return result, [each async for each in running.stream(unopened, flow, text=text, tweaks=tweaks, session_id="s")]
+
+    try:
+        result, (*tokens, end) = asyncio.run(both())
+    except BadRequest:
+        return
+    assert end.result == result
+    assert [each.node_id for each in result.outputs] == [each.id for each in drawn.nodes if each.type == "ChatOutput"]
+    for output in result.outputs:
+        assert output.text == "".join(token.text for token in tokens if token.node_id == output.node_id)
 
 
 @given(graphs())

@@ -1,5 +1,6 @@
 """A flow's answer as it comes: server-sent events, lines as Langflow's, and WebSockets; and how each of them ends."""
 
+import asyncio
 import json
 from contextlib import contextmanager
 
@@ -219,6 +220,18 @@ def test_a_stream_ends_with_its_key(server, user, openai):
         revoke(server, user, mine)
         assert list(events) == [("error", {"error": "The key is no longer good."})]
     assert openai.gate(text).wait(PATIENCE)
+
+
+async def test_a_key_is_lost_before_the_first_word(server, user, openai):
+    """A key that is revoked while the model has said nothing yet is refused, as if it had been revoked before."""
+    mine = add_key(server, user)
+    flow, text = add_flow(server, user, chat("listens-silently")), unique()
+    asking = asyncio.create_task(asyncio.to_thread(refused, server, by_key(mine), flow, text))
+    await asyncio.to_thread(until, lambda: openai.of(text))
+    revoke(server, user, mine)
+    answer = await asking
+    assert (answer.status_code, answer.json()) == (403, {"detail": "The key is no longer good."})
+    assert await asyncio.to_thread(openai.gate(text).wait, PATIENCE)
 
 
 def test_a_stream_goes_on_without_another_key(server, user, openai):
