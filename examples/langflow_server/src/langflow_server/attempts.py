@@ -1,6 +1,6 @@
 """How often somebody may try a password, as each worker counts it for itself."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from ipaddress import IPv6Address, IPv6Network, ip_address
@@ -26,7 +26,7 @@ class Attempts:
         self._wide = Throttle(20, _MINUTE)
 
     @contextmanager
-    def one(self, name: str, address: str) -> Iterator[None]:
+    def one(self, name: str, address: str) -> Generator[None]:
         """Count what is done in this context as an attempt; only one that ends without an exception does not count.
 
         Raises `TooMany`, and nothing is to be verified then. An attempt at which nothing was verified, because the

@@ -9,7 +9,7 @@ Who may do what to whom stands here, for the API and for the pages:
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -306,7 +306,7 @@ def _check_image(image: str) -> None:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _explained() -> Generator[None]:
     """Say what went wrong as an answer does."""
     try:
         yield
