@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Row, insert, select, update
+from sqlalchemy import ColumnElement, Row, func, insert, select, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.exc import IntegrityError
 
@@ -37,6 +37,9 @@ __all__ = [
     "value_of",
     "variable_named",
 ]
+
+MAX_VARIABLES = 500
+"""Of a user: their list is one answer."""
 
 MAX_NAME_CHARACTERS = 255
 MAX_DEFAULT_FIELDS = 100
@@ -135,12 +138,18 @@ async def add_variable(
     type: VariableType,  # noqa: A002 Langflow's word.
     default_fields: Sequence[str] = (),
 ) -> Variable:
-    """Add a variable. Raises `BadRequest` if the name or the value is empty or too long, or the name is taken."""
+    """Add a variable.
+
+    Raises `BadRequest` if the name or the value is empty or too long, the name is taken, or the user has
+    `MAX_VARIABLES`.
+    """
     name = _checked_name(name)
     check_value(value)
     _check_fields(default_fields)
     if await find_variable(server, user_id, name) is not None:
         raise _Taken(name)
+    if await _number_of(server, user_id) >= MAX_VARIABLES:
+        raise BadRequest(f"{MAX_VARIABLES} variables are the most that one user can have.")
     now = datetime.now(UTC)
     variable_id = str(uuid4())
     kept = await _kept(server, user_id, variable_id, type, value)
@@ -255,6 +264,12 @@ async def _replace(server: Server, user_id: str, old: Variable, changes: dict[st
     with _unless_taken(changes.get("name")):
         async with server.database.begin() as connection:
             return (await connection.execute(statement)).rowcount == 1
+
+
+async def _number_of(server: Server, user_id: str) -> int:
+    statement = select(func.count()).select_from(_table).where(_table.c.user_id == user_id)
+    async with server.database.connect() as connection:
+        return (await connection.execute(statement)).scalar_one()
 
 
 async def _own(server: Server, user_id: str, variable_id: str) -> Variable:

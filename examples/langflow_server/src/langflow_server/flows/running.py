@@ -136,6 +136,8 @@ class _Run:
         self._in_pieces = in_pieces
         self._texts: dict[str, str] = {}
         """What each node has given so far."""
+        self._variables: dict[str, str] = {}
+        """Those that were read so far: a template may name one thousands of times."""
 
     async def events(self) -> AsyncGenerator[Token | End]:
         """Run node after node. What goes straight to a ChatOutput is told as it comes."""
@@ -229,8 +231,14 @@ class _Run:
             return self._texts[source]
         value = node.fields.get(name, "")
         if isinstance(value, Variable):
-            return await text_of(self._server, self._flow.user_id, value.variable)
+            return await self._variable(value.variable)
         return str(value)
+
+    async def _variable(self, name: str) -> str:
+        """Return the value of one of the owner's Generic variables, as it is when it is first needed."""
+        if name not in self._variables:
+            self._variables[name] = await text_of(self._server, self._flow.user_id, name)
+        return self._variables[name]
 
     def _source(self, node: Node, name: str) -> str | None:
         """Return the id of the node whose text comes into a field."""
