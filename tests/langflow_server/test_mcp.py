@@ -1,6 +1,7 @@
 """The MCP server, as the SDK's own client and as anybody with a socket sees it."""
 
 import asyncio
+import itertools
 import json
 import re
 import secrets
@@ -80,10 +81,10 @@ def named(tools, flow):
 
 
 @asynccontextmanager
-async def connected(server, *, headers=None):
-    """A session of the SDK's client, over as many connections as it likes, so with both workers."""
+async def connected(server, **more):
+    """A session of the SDK's client; `more` is for its HTTP client."""
     async with (
-        httpx2.AsyncClient(headers=headers or {}, timeout=PATIENCE, trust_env=False) as client,
+        httpx2.AsyncClient(timeout=PATIENCE, trust_env=False, **more) as client,
         streamable_http_client(f"{server.url}/api/v1/mcp", http_client=client) as (read, write, *_),
         ClientSession(read, write) as session,
     ):
@@ -124,23 +125,34 @@ async def test_a_client_of_the_newer_protocol_needs_no_handshake(server, owners)
         assert await refusal(client, f"flow_{'0' * 32}") == NO_SUCH_TOOL
 
 
-def test_both_workers_answer_one_session(server, owners):
-    """A session that was begun with one worker goes on with the other: no request needs another to have been before."""
+class InTurn(httpx2.AsyncBaseTransport):
+    """Takes each request to another worker than the one before."""
+
+    def __init__(self, clients):
+        self.asked = []
+        self._clients = itertools.cycle(clients.items())
+
+    async def handle_async_request(self, request):
+        worker, client = next(self._clients)
+        self.asked.append((worker, request.method))
+        content = await request.aread()
+        answer = await asyncio.to_thread(
+            client.request, request.method, str(request.url), content=content, headers=request.headers
+        )
+        return httpx2.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+
+async def test_both_workers_answer_one_session(server, owners):
+    """A session goes on with whichever worker is asked: no request needs another to have been there before."""
     flow = add_flow(server, owners[0])
-
-    def ask(client, method, **params):
-        answer = client.post("/api/v1/mcp", json=rpc(method, **params), headers=ACCEPT)
-        assert answer.status_code == 200, answer.text
-        return answer.json()["result"]
-
     with server.each_worker() as clients:
-        first, second = clients.values()
-        hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
-        for one, other in ((first, second), (second, first)):
-            assert ask(one, "initialize", **hello)["serverInfo"]["name"] == "langflow-server"
-            (tool,) = [each for each in ask(other, "tools/list")["tools"] if each["name"].endswith(hex_of(flow))]
-            result = ask(one, "tools/call", name=tool["name"], arguments={"input_value": "hi"})
-            assert result["content"][0]["text"] == "You said: hi"
+        workers = InTurn(clients)
+        async with asyncio.timeout(PATIENCE), connected(server, transport=workers) as session:
+            for number in range(3):
+                (tool,) = named(await tools_of(session), flow)
+                assert await said(session, tool, input_value=f"hi {number}") == (f"You said: hi {number}", False)
+        asked = {worker for worker, method in workers.asked if method == "POST"}
+        assert asked == set(clients)
 
 
 async def test_a_key_makes_no_difference(server, owners):
