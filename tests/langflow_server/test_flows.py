@@ -9,6 +9,7 @@ from langflow_accounts import add_key, add_user, by_key, call
 from langflow_flows import add_flow, chat, edge, node, template, text_of, unique
 
 from langflow_server.flows import shelf
+from langflow_server.flows.graph import Graph
 from langflow_server.problems import BadRequest
 from langflow_server.server import Server
 from langflow_server.settings import Settings
@@ -302,6 +303,21 @@ async def test_changes_at_the_same_time_are_all_made(server, user, key, openai):
     text = unique()
     assert text_of(run(server, key, flow, input_value=text)) == text
     assert openai.key_for(text) in secrets
+
+
+async def test_no_secret_is_left_behind(tmp_path):
+    """Of changes at once, each is made on what the one before has left: in the end one secret is kept, the flow's."""
+    settings = Settings(config_dir=tmp_path)
+    owner = (await prepare(settings)).superuser
+    async with Server(settings).opened() as own:
+        flow = await shelf.add_flow(own, owner.id, "flow", graph=Graph.model_validate(chat()))
+        graphs = [Graph.model_validate(chat(api_key=unique("sk"))) for _ in range(4)]
+        await asyncio.gather(*(shelf.change_flow(own, owner.id, flow.id, graph=graph) for graph in graphs))
+        left = await shelf.get_flow(own, owner.id, flow.id)
+        kept = left.stored["nodes"][1]["fields"]["api_key"]["sealed"]
+        assert [each.name for each in await own.vault.list(owner)] == [kept]
+        await shelf.remove_flow(own, owner.id, flow.id)
+        assert await own.vault.list(owner) == []
 
 
 async def test_a_name_is_given_once_at_the_same_time(server, user):
