@@ -4,6 +4,9 @@ Whoever calls is anonymous, in every setting: the guard looks at no key here and
 flow's owner, with the owner's credentials, and takes one text. What goes wrong in it is the owner's to know.
 
 Every request stands alone, so any worker answers it, and what an owner makes private is gone with the next one.
+
+It is for programs. A page of another site is refused as everywhere, by `langflow_server.origin`; and here so is one that
+has led a name of its own to this server (DNS rebinding), which elsewhere would have neither a session nor a key.
 """
 
 import logging
@@ -30,6 +33,7 @@ from mcp.types import (
     Tool,
 )
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -37,7 +41,7 @@ from starlette.types import Receive, Scope, Send
 from langflow_server.flows import running as running_flows
 from langflow_server.flows import shelf
 from langflow_server.flows.components import MAX_TEXT_CHARACTERS
-from langflow_server.flows.shelf import Flow
+from langflow_server.flows.shelf import Flow, Title
 from langflow_server.guard import MCP_PATHS
 from langflow_server.problems import Missing, Problem
 from langflow_server.server import Server
@@ -47,6 +51,9 @@ __all__ = ["add_to", "running", "tool_name"]
 
 MAX_BODY_BYTES = 2**20
 """The longest input has 600,000 bytes if all of it is written in JSON's escapes."""
+
+MAX_CALLS = 20
+"""Flows that are run at a time, by each worker, for people without a key: the others are there for those with one."""
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +68,7 @@ class ToolInput(BaseModel):
     ]
 
 
-def tool_name(flow: Flow) -> str:
+def tool_name(flow: Flow | Title) -> str:
     """Return what a flow is called as a tool: 64 letters, digits and underscores at most, as all clients take it.
 
     It has the flow's id in it. So two of the same name can be told apart, and none can take another's place.
@@ -90,6 +97,7 @@ class _Door:
 
     def __init__(self, server: Server) -> None:
         self._tools = _Tools(server)
+        self._hosts_are_known = bool(server.settings.allowed_hosts)
         self._sessions: StreamableHTTPSessionManager | None = None
 
     @asynccontextmanager
@@ -115,8 +123,23 @@ class _Door:
                 {"detail": "MCP is spoken by POST here."}, HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"}
             )
             await answer(scope, receive, send)
+        elif not self._hosts_are_known and _is_of_a_named_page(scope):
+            answer = JSONResponse(
+                {"detail": "No page may use this: LANGFLOW_ALLOWED_HOSTS has to name the host of one that does."},
+                HTTPStatus.FORBIDDEN,
+            )
+            await answer(scope, receive, send)
         else:
             await self._sessions.handle_request(scope, receive, send)
+
+
+_LOCAL_PAGE = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?")
+
+
+def _is_of_a_named_page(scope: Scope) -> bool:
+    """Tell whether a page asks whose host is neither this machine nor one that the settings name."""
+    origin = Headers(scope=scope).get("origin")
+    return origin is not None and _LOCAL_PAGE.fullmatch(origin) is None
 
 
 class _Tools:
@@ -124,6 +147,7 @@ class _Tools:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._calls = 0
 
     async def list(self, _: ServerRequestContext[Any], __: PaginatedRequestParams | None) -> ListToolsResult:
         """List the flows that are public now."""
@@ -142,10 +166,15 @@ class _Tools:
             flow = await self._named(asked.name)
             if flow is None:
                 raise MCPError(INVALID_PARAMS, "There is no such tool.")
+            if self._calls >= MAX_CALLS:
+                return _error("Too many flows are being run. Try again later.")
+            self._calls += 1
             try:
                 result = await running_flows.run(self._server, flow, text=given.input_value)
             except Problem:
                 return _error("The flow could not be run.")
+            finally:
+                self._calls -= 1
             return CallToolResult(content=[TextContent(type="text", text=result.answer)])
 
     async def _named(self, name: str) -> Flow | None:
@@ -168,7 +197,7 @@ class _Tools:
 _HEX = re.compile(r"[0-9a-f]{32}")
 
 
-def _tool_of(flow: Flow) -> Tool:
+def _tool_of(flow: Title) -> Tool:
     return Tool(
         name=tool_name(flow),
         title=flow.name,

@@ -20,6 +20,7 @@ __all__ = [
     "SAMPLE",
     "Changes",
     "Flow",
+    "Title",
     "add_flow",
     "add_sample",
     "change_flow",
@@ -73,6 +74,16 @@ class Flow:
     updated_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Title:
+    """What anybody may know of a public flow, and whose it is."""
+
+    id: str
+    user_id: str
+    name: str
+    description: str
+
+
 class Changes(TypedDict, total=False):
     """What of a flow can be changed."""
 
@@ -85,7 +96,9 @@ class Changes(TypedDict, total=False):
 
 async def list_flows(server: Server, user_id: str) -> list[Flow]:
     """Return a user's flows, the oldest first."""
-    return await _all(server, _table.c.user_id == user_id)
+    statement = select(_table).where(_table.c.user_id == user_id).order_by(_table.c.created_at, _table.c.id)
+    async with server.database.connect() as connection:
+        return [_flow_of(row) for row in await connection.execute(statement)]
 
 
 async def get_flow(server: Server, user_id: str, flow_id: str) -> Flow:
@@ -102,9 +115,13 @@ async def find_flow(server: Server, user_id: str, id_or_endpoint_name: str) -> F
     return await _one(server, _table.c.user_id == user_id, _table.c.endpoint_name == id_or_endpoint_name)
 
 
-async def public_flows(server: Server) -> list[Flow]:
-    """Return all flows that their owners have made public, the oldest first."""
-    return await _all(server, _table.c.is_public)
+async def public_flows(server: Server) -> list[Title]:
+    """Return all flows that their owners have made public, the oldest first, without their graphs."""
+    columns = (_table.c.id, _table.c.user_id, _table.c.name, _table.c.description)
+    statement = select(*columns).where(_table.c.is_public).order_by(_table.c.created_at, _table.c.id)
+    async with server.database.connect() as connection:
+        rows = await connection.execute(statement)
+        return [Title(id=row.id, user_id=row.user_id, name=row.name, description=row.description) for row in rows]
 
 
 async def get_public(server: Server, flow_id: str) -> Flow:
@@ -216,12 +233,6 @@ async def add_sample(server: Server, user_id: str) -> Flow:
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------
-
-
-async def _all(server: Server, condition: ColumnElement[bool]) -> list[Flow]:
-    statement = select(_table).where(condition).order_by(_table.c.created_at, _table.c.id)
-    async with server.database.connect() as connection:
-        return [_flow_of(row) for row in await connection.execute(statement)]
 
 
 async def _one(server: Server, *conditions: ColumnElement[bool]) -> Flow:
