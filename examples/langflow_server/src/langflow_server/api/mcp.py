@@ -5,7 +5,7 @@ flow's owner, with the owner's credentials, and takes one text. What goes wrong 
 
 Every request stands alone, so any worker answers it, and what an owner makes private is gone with the next one.
 
-It is for programs. A page of another site is refused as everywhere, by `langflow_server.origin`; and here so is one that
+It is for programs. A page of another site is refused as everywhere, by `langflow_server.origin`; here so is one that
 has led a name of its own to this server (DNS rebinding), which elsewhere would have neither a session nor a key.
 """
 
