@@ -127,9 +127,10 @@ def compare(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def screenshots(session: nox.Session) -> None:
-    """Photograph the key page for the manual, in the Chromium that is there; `-- folder --all` takes every state."""
+    """Photograph the pages for the manual, in the Chromium that is there; `-- folder --all` takes every state."""
     session.install("-e", ".[admin,cli,fastapi,langflow,postgres]", *EXAMPLE, *group("test"), *group("screenshots"))
-    session.run("python", "-m", "browser.screenshots", *session.posargs, env={"PYTHONPATH": "tests"})
+    for pages in ("browser.screenshots", "browser.langflow.screenshots"):
+        session.run("python", "-m", pages, *session.posargs, env={"PYTHONPATH": "tests"})
 
 
 @nox.session(default=False)
