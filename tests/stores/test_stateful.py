@@ -143,6 +143,34 @@ class StoreMachine(RuleBasedStateMachine):
         outcome = self.outcome(self.store.set_owner_superuser(owner_id, superuser=superuser, events=[event]))
         self.owner_is_changed(owner_id, outcome, event, is_superuser=superuser)
 
+    @rule(owner_id=IDS, name=NAMES)
+    def rename_owner(self, owner_id, name):
+        event = self.event(AuditKind.OWNER_RENAMED, owner_id=owner_id)
+        outcome = self.outcome(self.store.rename_owner(owner_id, name, event=event))
+        owner = self.owners.get(owner_id)
+        if owner is not None and name in {other.name for other in self.owners.values()} - {owner.name}:
+            assert outcome is Conflict
+        else:
+            old_name = {} if owner is None else {"old_name": owner.name}
+            self.owner_is_changed(owner_id, outcome, replace(event, detail={**event.detail, **old_name}), name=name)
+
+    @rule(owner_id=IDS)
+    def remove_owner(self, owner_id):
+        event = self.event(AuditKind.OWNER_REMOVED, owner_id=owner_id)
+        outcome = self.outcome(self.store.remove_owner(owner_id, event=event))
+        owner = self.owners.pop(owner_id, None)
+        if owner is None:
+            assert outcome is NotFound
+            return
+        gone = {key.id for key in self.keys.values() if key.owner_id == owner_id}
+        assert outcome == len(gone)
+        del self.passwords[owner_id]
+        self.keys = {key_id: key for key_id, key in self.keys.items() if key_id not in gone}
+        self.uses = {key_id: uses for key_id, uses in self.uses.items() if key_id not in gone}
+        self.credentials = {place: one for place, one in self.credentials.items() if place[0] != owner_id}
+        self.forget(owner_id)
+        self.note(replace(event, detail={**event.detail, "name": owner.name, "keys": len(gone)}))
+
     def owner_is_changed(self, owner_id, outcome, event, **change):
         owner = self.owners.get(owner_id)
         if owner is None:
@@ -298,6 +326,8 @@ class StoreMachine(RuleBasedStateMachine):
         for key in gone:
             del self.keys[key.id]
             self.uses.pop(key.id, None)
+        if len(gone) < limit:
+            self.uses = {key_id: uses for key_id, uses in self.uses.items() if key_id in self.keys}
 
     @rule(key_id=IDS, verifier=DIGESTS, new_lookup=DIGESTS, new_verifier=DIGESTS)
     def upgrade(self, key_id, verifier, new_lookup, new_verifier):
