@@ -4,7 +4,9 @@ Several processes and hosts may do this at once.
 """
 
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -47,7 +49,7 @@ async def prepare(settings: Settings) -> Prepared:
 
     Raises what `SQLStore.create_schema` and `Vault.open` raise, and `OSError` if the folder cannot be made.
     """
-    settings.config_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_places(settings)
     server = Server(settings)
     async with server.opened(with_schema=True):
         await _make_tables(server)
@@ -55,6 +57,14 @@ async def prepare(settings: Settings) -> Prepared:
         if superuser is not None:
             return Prepared(superuser=superuser)
         return await _begin(server)
+
+
+def _make_places(settings: Settings) -> None:
+    """Make the folder, and the file that SQLite would let every user of the machine read."""
+    settings.config_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if settings.is_untouched:
+        with suppress(OSError):  # The store says what is wrong with the place.
+            Path(settings.place).touch(mode=0o600)
 
 
 async def _begin(server: Server) -> Prepared:
