@@ -3,6 +3,8 @@
 import asyncio
 import errno
 import os
+import shlex
+import shutil
 import socket
 import sys
 from collections.abc import Generator
@@ -59,8 +61,17 @@ def run(
         port = held.getsockname()[1]
     for warning in warnings(settings, prepared):
         _note(f"WARNING: {warning}")
-    typer.echo(welcome(settings, prepared, _url(host, port)))
-    uvicorn.run("langflow_server.app:create_app", factory=True, host=host, port=port, workers=workers)
+    typer.echo(welcome(settings, prepared, _url(host, port), program=_program()))
+    uvicorn.run(
+        "langflow_server.app:create_app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        # A worker that says nothing for so many seconds is killed: with the five that are usual, each one on a busy
+        # machine that takes longer to start, again and again.
+        timeout_worker_healthcheck=60,
+    )
 
 
 @main.command()
@@ -122,6 +133,17 @@ def _url(host: str, port: int) -> str:
     if host in {"0.0.0.0", "::"}:  # noqa: S104 Every address of the machine; this one is easiest to type.
         return f"http://localhost:{port}"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _program() -> str:
+    """Return how this program was called, with the folder that the environment names: what is printed can be pasted."""
+    called = sys.argv[0]
+    if called.endswith("__main__.py"):
+        called = f"{shlex.quote(sys.executable)} -m langflow_server"
+    elif called == shutil.which("langflow-server"):
+        called = "langflow-server"
+    folder = os.environ.get(f"{PREFIX}CONFIG_DIR")
+    return called if folder is None else f"{PREFIX}CONFIG_DIR={shlex.quote(folder)} {called}"
 
 
 def _ask(what: str, *, default: str) -> str:
