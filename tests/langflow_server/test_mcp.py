@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import secrets
+import sqlite3
 from contextlib import asynccontextmanager
 
 import httpx2
@@ -20,6 +21,7 @@ from websockets.exceptions import InvalidStatus
 from langflow_server.app import create_app
 from langflow_server.guard import MCP_PATHS
 from langflow_server.settings import Settings
+from langflow_server.start import prepare
 
 ECHO = {
     "nodes": [
@@ -424,6 +426,20 @@ def test_a_page_of_another_site_cannot_call(server):
     assert post(server, **{"sec-fetch-site": "cross-site"}).status_code == 403
     assert post(server, origin=own).status_code == 200
     assert post(server, **{"sec-fetch-site": "same-origin"}, origin=own).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["tools/list", "tools/call"])
+def test_a_failure_of_the_server_gives_nothing_away(tmp_path, method):
+    """If the database fails, the caller is told to try again, and reads neither a statement nor a table's name."""
+    settings = Settings(config_dir=tmp_path)
+    asyncio.run(prepare(settings))
+    with sqlite3.connect(tmp_path / "langflow.db") as connection:
+        connection.execute("DROP TABLE langflow_flows")
+    connection.close()
+    body = rpc(method, name=f"flow_{'0' * 32}", arguments={"input_value": "hi"}) if "call" in method else rpc(method)
+    with TestClient(create_app(settings)) as client:
+        answer = client.post("/api/v1/mcp", json=body, headers=ACCEPT)
+    assert answer.json()["error"] == {"code": -32603, "message": "That did not work. Try again."}
 
 
 @pytest.mark.parametrize("settings", [{"auto_login": True}, {"allowed_hosts": "flows.example, localhost"}])

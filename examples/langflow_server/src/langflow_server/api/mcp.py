@@ -49,9 +49,6 @@ from langflow_server.texts import Sendable
 
 __all__ = ["add_to", "running", "tool_name"]
 
-MAX_BODY_BYTES = 2**20
-"""The longest input has 600,000 bytes if all of it is written in JSON's escapes."""
-
 MAX_CALLS = 20
 """Flows that are run at a time, by each worker, for people without a key: the others are there for those with one."""
 
@@ -109,9 +106,7 @@ class _Door:
             on_list_tools=self._tools.list,
             on_call_tool=self._tools.call,
         )
-        sessions = StreamableHTTPSessionManager(
-            app, stateless=True, json_response=True, max_request_body_size=MAX_BODY_BYTES
-        )
+        sessions = StreamableHTTPSessionManager(app, stateless=True, json_response=True)
         async with sessions.run():
             self._sessions = sessions
             yield
