@@ -144,7 +144,8 @@ async def change_password(server: Server, user_id: str, *, current: str, new: st
     _check_password(new)
     person = await get_person(server, user_id)
     with server.attempts.one(person.name, user_id):
-        if await lifecycle.verify_password(server.store, person.name, current) is None:
+        verified = await lifecycle.verify_password(server.store, person.name, current)
+        if verified is None or verified.id != user_id:  # Somebody else may have that name by now.
             raise BadRequest("The current password is not right.")
     if new == current:
         raise BadRequest("The new password is the current one.")
