@@ -53,6 +53,8 @@ async def test_the_first_start_makes_all_that_is_needed(told):
         (flow,) = await shelf.list_flows(server, made.superuser.id)
         assert flow.endpoint_name == made.sample
     assert stat.S_IMODE(settings.config_dir.stat().st_mode) == 0o700
+    if settings.is_sqlite:
+        assert stat.S_IMODE(Path(settings.place).stat().st_mode) == 0o600
 
 
 async def test_a_later_start_changes_nothing(told):
@@ -132,10 +134,12 @@ def test_what_the_first_start_prints_can_be_pasted(tmp_path):
         server.lines[:] = [line for line in server.lines if shown["API key"] not in line]  # Shown there by right.
     with serving(tmp_path, **GENERATED) as server:
         assert read(server.log) == {}
-        assert "langflow-server api-key" in server.log
-        assert "langflow-server superuser" in server.log
-        with server.client(headers={"x-api-key": shown["API key"]}) as client:
-            assert told_in(client.post("/api/v1/run/sample", json={"input_value": "again"}).json())
+        command = re.search(r"^Another key +(.*)$", server.log, re.MULTILINE)[1]
+        another = run(f"LANGFLOW_AUTO_LOGIN=true {command}", tmp_path).strip()
+        WATCH.key(another)
+        for key in (shown["API key"], another):
+            with server.client(headers={"x-api-key": key}) as client:
+                assert told_in(client.post("/api/v1/run/sample", json={"input_value": "again"}).json())
 
 
 def run(command, directory):

@@ -33,12 +33,15 @@ def warnings(settings: Settings, prepared: Prepared) -> list[str]:
     return said
 
 
-def welcome(settings: Settings, prepared: Prepared, url: str) -> str:
-    """Return what a start says on standard output, where nothing is logged. It shows once what was generated."""
+def welcome(settings: Settings, prepared: Prepared, url: str, *, program: str = "langflow-server") -> str:
+    """Return what a start says on standard output, where nothing is logged. It shows once what was generated.
+
+    `program` is what somebody types to call this one, so that the same settings hold.
+    """
     parts = [f"Langflow-style server at {url}", *_made(prepared), *_how_to_get_in(settings, prepared, url)]
     if prepared.key is not None and prepared.sample is not None:
         parts += _calls(f"{url}/api/v1/run/{prepared.sample}", prepared.key)
-    parts.append(_later(settings, prepared))
+    parts.append(_later(settings, program))
     return "\n\n".join(parts)
 
 
@@ -73,13 +76,14 @@ def _calls(run: str, key: str) -> list[str]:
     ]
 
 
-def _later(settings: Settings, prepared: Prepared) -> str:
+def _later(settings: Settings, program: str) -> str:
     lines = [
-        "More keys           langflow-server api-key"
-        + ("" if settings.backend_only else ", or in the pages under Settings, Langflow API Keys"),
-        "Another password    langflow-server superuser",
+        f"Another key         {program} api-key",
+        f"Another password    {program} superuser",
         f"Data                {settings.place}",
     ]
     if settings.secret_key is None:
         lines.append(f"Secret key          {settings.secret_file}; keep a copy: it opens the stored credentials")
+    if not settings.backend_only:
+        lines.insert(0, "Your keys           in the pages, under Settings and Langflow API Keys")
     return "\n".join([*lines, "Stop                Ctrl-C"])
