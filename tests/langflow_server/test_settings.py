@@ -1,6 +1,8 @@
 """What the environment and `.env` say."""
 
 import os
+import re
+from pathlib import Path
 
 import pytest
 
@@ -123,3 +125,11 @@ def test_no_secret_is_shown():
     shown = f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
     assert "hunter2" not in shown
     assert SECRET not in shown
+
+
+def test_the_readme_names_each_setting():
+    """The table of settings has a row for each setting that there is, and no other."""
+    text = (Path(__file__).parents[2] / "examples" / "langflow_server" / "README.md").read_text("utf-8")
+    table = text.partition("## Settings")[2].partition("## Commands")[0]
+    named = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    assert sorted(named) == sorted(name.upper() for name in Settings.model_fields if name != "environment")
