@@ -21,6 +21,11 @@ def until(happened):
         time.sleep(0.01)
 
 
+def was_left(provider, text):
+    """Tell whether a provider was left that `listens`, before the server has given it up of its own."""
+    return provider.gate(text).wait(PATIENCE / 2)
+
+
 def node(kind, node_id=None, **fields):
     return {"id": node_id or kind, "type": kind, "fields": fields}
 

@@ -5,6 +5,7 @@ How it answers is the model's name, so that tests share one and disturb each oth
     says          what the last message says after "say: ", or all of it; streamed in words if that was asked for
     streams       waits after the first word until `go_on` is called for it (by the last message's text)
     hangs         takes the request and says nothing; `hangs-inside` begins an answer and says no more
+    listens       says one word, and no more; opens the gate when whoever asked has left; `listens-silently` says none
     dribbles      sends a blank, again and again
     refuses       401, and quotes the key as providers do; `fails` the same with 500
     not-json      200, and the key in a page; `no-text` an error with the key in JSON
@@ -177,6 +178,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._head(200, "application/json", "Transfer-Encoding", "chunked")
             self._chunk(b'{"choices": [')
         self._hangs(asked)
+
+    def _listens(self, asked):
+        self._begin_stream()
+        self._event(_delta("half"))
+        self._listens_silently(asked)
+
+    def _listens_silently(self, asked):
+        self.connection.settimeout(PATIENCE)
+        if not self.connection.recv(1):
+            self.provider.go_on(asked.text)
+        self.close_connection = True
 
     def _dribbles(self, asked):
         self._head(200, "application/json", "Transfer-Encoding", "chunked")

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 from langflow_accounts import add_key, add_user, by_key, call
-from langflow_flows import add_flow, chat, edge, node, template, text_of, unique, until
+from langflow_flows import add_flow, chat, edge, node, template, text_of, unique, until, was_left
 from langflow_serving import PATIENCE
 
 from langflow_server.flows.components import MAX_TEXT_CHARACTERS
@@ -357,7 +357,7 @@ def test_a_provider_is_left_with_whoever_asked(server, user, key, openai, path):
         connection.sendall(f"POST {request.url.raw_path.decode()} HTTP/1.1\r\n{head}\r\n".encode() + request.content)
         until(lambda: openai.of(text))
         assert not openai.gate(text).is_set()
-    assert openai.gate(text).wait(PATIENCE)
+    assert was_left(openai, text)
 
 
 # --- the older call -----------------------------------------------------------------------------------------------
