@@ -416,6 +416,7 @@ def test_a_websocket_is_not_exempt(server, path):
     with pytest.raises(InvalidStatus) as raised:
         websockets.sync.client.connect(f"ws://127.0.0.1:{server.port}{path}", open_timeout=PATIENCE, proxy=None)
     assert raised.value.response.status_code == 403
+    assert json.loads(raised.value.response.body) == {"detail": "An API key is required."}
 
 
 def test_a_page_of_another_site_cannot_call(server):
