@@ -7,12 +7,14 @@ header and in the query, sessions as a bearer token and as a cookie, in turn to 
 
 import os
 import re
+import secrets
 from dataclasses import dataclass
 from itertools import cycle
 from uuid import uuid4
 
 import pytest
 from langflow_serving import PASSWORD, SUPERUSER
+from leaks import WATCH
 
 from langflow_server.app import create_app
 from langflow_server.settings import load
@@ -43,7 +45,10 @@ PROCESS = ["result", "status", "task", "session_id", "backend"]
 EVENTS = "an event `end` at the last"
 
 LOGIN = {"form": {"username": "{ada_name}", "password": "{ada_password}"}}
-WRONG = {"form": {"username": "{new_name}", "password": "not the password"}}
+WRONG = {
+    "form": {"username": "{new_name}", "password": "not the password"},
+    "headers": {"x-forwarded-for": "{address}"},  # So many from one address would have to wait.
+}
 NEW_USER = {"json": {"username": "{new_name}", "password": "a new password"}}
 TAKEN_USER = {"json": {"username": "{ada_name}", "password": "a new password"}}
 TAKEN_NAME = {"json": {"username": "{eve_name}"}}
@@ -186,6 +191,7 @@ class Cast:
         good = self.ada.key
         unknown = good[:-1] + ("A" if good[-1] != "A" else "B")
         self.bad_keys = [unknown, "sk-of-another-kind", revoked["api_key"], idle.key]
+        WATCH.key(revoked["api_key"])
 
     def client(self):
         return next(self._clients)
@@ -205,7 +211,9 @@ class Cast:
         return self.ask(token, "GET", "/users/whoami").json()["id"]
 
     def key(self, token):
-        return self.ask(token, "POST", "/api_key/").json()["api_key"]
+        key = self.ask(token, "POST", "/api_key/").json()["api_key"]
+        WATCH.key(key)
+        return key
 
     def person(self, password):
         name = f"user-{uuid4().hex}"
@@ -223,6 +231,8 @@ class Cast:
                 return getattr(self, name.removesuffix("_name")).name
             case "ada_password":
                 return self.ada.password
+            case "address":
+                return f"198.51.100.{secrets.randbelow(255)}"
             case "new_name" | "nothing" | "self":
                 return str(uuid4())
             case "new":
@@ -294,7 +304,7 @@ def asked(cast, method, path, body, person=None, *, key=None, session=None, plac
     """Send one request, with a key or a session in one of the places where they may stand."""
     path = path.replace("{self}", str(uuid4()) if person is None else person.id)
     more = cast.filled(body or {})
-    headers = dict(more.pop("headers", {}))
+    headers = more.pop("headers", {})
     if "form" in more:
         more["data"] = more.pop("form")
     path = cast.filled(path)
