@@ -3,6 +3,13 @@
 import secrets
 
 import pytest
+from langflow_accounts import add_key, add_user, by_key, call
+
+
+@pytest.fixture(scope="module")
+def key(server):
+    return by_key(add_key(server, add_user(server)))
+
 
 FORM = (
     b'--B\r\nContent-Disposition: form-data; name="username"\r\n\r\nsomebody\r\n'
@@ -40,3 +47,36 @@ def test_a_form_names_no_codec(server, kind):
 def test_a_form_in_parts_is_a_form(server, charset):
     """Without a charset, or with UTF-8, a form in parts is read as every other: here, the password is wrong."""
     assert sign_in(server, f"multipart/form-data; boundary=B{charset}").status_code == 401
+
+
+def wrong(number):
+    return {str(each): [] for each in range(number)}
+
+
+NODE = {"id": "a", "type": "Text"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/run/sample", {"tweaks": wrong(101)}),
+        ("/run/sample", {"tweaks": {"ChatInput-1": wrong(101)}}),
+        ("/process/sample", {"tweaks": {"ChatInput-1": wrong(101)}}),
+        ("/flows/", {"name": "wide", "data": {"nodes": [{**NODE, "fields": wrong(101)}]}}),
+        ("/variables/", {"name": "wide", "value": "x", "default_fields": [1] * 101}),
+    ],
+    ids=["nodes", "fields", "older", "flow", "variable"],
+)
+def test_what_is_too_much_is_not_looked_through(server, key, path, body):
+    """Of a list or an object with more in it than there can be, that alone is told, however much is wrong inside."""
+    answer = call(server, "POST", path, key, json=body)
+    assert answer.status_code == 422
+    assert [said["msg"] for said in answer.json()["detail"]] == ["Value error, there are more than 100"]
+
+
+def test_the_first_of_what_is_wrong_is_told(server, key):
+    """Of a body that is wrong in many places, the answer names twenty."""
+    body = {"name": "wrong", "data": {"nodes": [{**NODE, "fields": wrong(100)}]}}
+    answer = call(server, "POST", "/flows/", key, json=body)
+    assert answer.status_code == 422
+    assert len(answer.json()["detail"]) == 20

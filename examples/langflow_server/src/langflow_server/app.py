@@ -22,6 +22,9 @@ from langflow_server.settings import Settings, load
 
 __all__ = ["create_app"]
 
+_MOST_SAID = 20
+"""What is wrong with a body is told up to here: a long one can be wrong in many thousands of places."""
+
 _LOCAL = ("localhost", "127.0.0.1", "[::1]", "::1")
 
 
@@ -66,7 +69,7 @@ async def _explained(_: Request, problem: Exception) -> JSONResponse:
 async def _invalid(_: Request, problem: Exception) -> JSONResponse:
     """Answer as FastAPI does, but for what was sent: it may be a password, and need not be a text that can be sent."""
     assert isinstance(problem, RequestValidationError)  # noqa: S101 What it was registered for.
-    said = [{name: error[name] for name in ("type", "loc", "msg")} for error in problem.errors()]
+    said = [{name: error[name] for name in ("type", "loc", "msg")} for error in problem.errors()[:_MOST_SAID]]
     return JSONResponse({"detail": said}, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 

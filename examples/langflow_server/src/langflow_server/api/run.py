@@ -14,10 +14,11 @@ from langflow_server.api.answers import errors
 from langflow_server.api.streams import Event, EventStream, converse, unless_left
 from langflow_server.flows import running, shelf
 from langflow_server.flows.components import MAX_TEXT_CHARACTERS, Component
-from langflow_server.flows.graph import Value
+from langflow_server.flows.graph import MAX_NODES, Fields
 from langflow_server.flows.running import End, Output, Result
 from langflow_server.flows.shelf import Flow
 from langflow_server.guard import KeyUser
+from langflow_server.limits import at_most
 from langflow_server.problems import BadRequest
 from langflow_server.server import Server, TheServer
 from langflow_server.texts import Sendable, is_sendable
@@ -55,7 +56,7 @@ class RunBody(BaseModel):
     inputs: Inputs | Annotated[list[Inputs], Field(max_length=1)] | None = Field(
         default=None, description='The same as `{"text": "…"}`, for programs that send it so.'
     )
-    tweaks: dict[Sendable, dict[Sendable, Value]] | None = Field(
+    tweaks: Annotated[dict[Sendable, Fields] | None, at_most(MAX_NODES)] = Field(
         default=None, description="Other values for this run: `{component id: {field: value}}`."
     )
     session_id: Annotated[str, StringConstraints(max_length=255), is_sendable] | None = Field(

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from langflow_server import variables
 from langflow_server.api.answers import errors
 from langflow_server.guard import User
+from langflow_server.limits import at_most
 from langflow_server.server import TheServer
 from langflow_server.texts import Sendable
 from langflow_server.variables import Variable, VariableType
@@ -22,6 +23,7 @@ router = APIRouter(
 )
 
 Type = Literal["Credential", "Generic"]
+Fields = Annotated[list[Sendable], at_most(variables.MAX_DEFAULT_FIELDS)]
 
 
 class VariableOut(BaseModel):
@@ -42,7 +44,7 @@ class NewVariable(BaseModel):
     name: Sendable
     value: Annotated[Sendable, Field(repr=False)]
     type: Type = "Generic"
-    default_fields: list[Sendable] = []
+    default_fields: Fields = []
 
 
 class ChangedVariable(BaseModel):
@@ -51,7 +53,7 @@ class ChangedVariable(BaseModel):
     name: Sendable | None = None
     value: Annotated[Sendable | None, Field(repr=False)] = None
     type: Type | None = None
-    default_fields: list[Sendable] | None = None
+    default_fields: Fields | None = None
 
 
 @router.get("/")

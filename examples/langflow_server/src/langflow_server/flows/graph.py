@@ -26,13 +26,28 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from langflow_server.flows.components import MAX_TEXT_CHARACTERS, Component, Field, Holds, component_of, fields_of
 from langflow_server.flows.providers import provider_named
+from langflow_server.limits import at_most
 from langflow_server.problems import BadRequest
 from langflow_server.texts import is_sendable
 
-__all__ = ["Edge", "Graph", "Node", "Tweaks", "Value", "Variable", "check", "in_order", "tweaked"]
+__all__ = [
+    "MAX_NODES",
+    "Edge",
+    "Fields",
+    "Graph",
+    "Node",
+    "Tweaks",
+    "Value",
+    "Variable",
+    "check",
+    "in_order",
+    "tweaked",
+]
 
 MAX_NODES = 100
 MAX_EDGES = 500
+MAX_FIELDS = 100
+"""Of a node: a template with more names than that is none."""
 
 NodeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_ .:-]{1,100}$")]
 """As Langflow's: ``ChatInput-iQ1bC``."""
@@ -55,6 +70,10 @@ Value = (
 """A text, a number, or ``{"variable": "NAME"}``."""
 
 
+Fields = Annotated[dict[Name, Value], at_most(MAX_FIELDS)]
+"""Values by the names of a node's fields."""
+
+
 class Node(BaseModel):
     """A component with its fields. What else an editor notes at a node is left out."""
 
@@ -62,7 +81,7 @@ class Node(BaseModel):
 
     id: NodeId
     type: Name
-    fields: dict[Name, Value] = {}
+    fields: Fields = {}
 
 
 class Edge(BaseModel):
