@@ -8,6 +8,8 @@ gives ada and root a new password and a new key, good for a day.
 import argparse
 import asyncio
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import uvicorn
@@ -116,7 +118,15 @@ async def switch_off(request: Request) -> JSONResponse:
     return JSONResponse({"switched off": user.email})
 
 
+@asynccontextmanager
+async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    """Close the app's own connections at the end. Keyguard closes those of its store."""
+    yield
+    await engine.dispose()
+
+
 app = Starlette(
+    lifespan=lifespan,
     routes=[
         Route("/sign-in", sign_in, methods=["POST"]),
         Route("/me", me),
