@@ -13,6 +13,7 @@ from filling import suite_over
 
 from keyguard.errors import Conflict, KeyguardError, StoreUnavailable
 from keyguard.model import Found, Owner, OwnerPage
+from keyguard.ports import CredentialStore, SessionStore, UsageStore
 from keyguard.stores._text import check_storable
 from keyguard.stores.memory import MemoryStore
 from keyguard.testing import (
@@ -859,6 +860,25 @@ def test_every_test_is_seen_to_fail(suite):
     elsewhere = {*dir(SearchContract), *dir(ExpectationContract)} - {*dir(KeyStoreContract)}
     ours = {name for name in dir(suite) if name.startswith("test_")} - elsewhere
     assert ours <= {test for _, _, test in BROKEN}
+
+
+class KeepsOwnersAndKeysAlone(MemoryStore):
+    record_uses = get_uses = add_session = put_credential = None
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "test_what_a_removed_owner_had_is_free",
+        "test_uses_that_come_late_do_no_harm",
+        "test_uses_that_come_late_go_with_the_next_purge",
+    ],
+)
+async def test_a_store_of_owners_and_keys_alone_is_asked_for_nothing_else(test):
+    """A store without uses, sessions and credentials keeps the promises that speak of them by having none."""
+    store = KeepsOwnersAndKeysAlone()
+    assert not any(isinstance(store, port) for port in (UsageStore, SessionStore, CredentialStore))
+    await getattr(suite_over(OwnerRegistryContract, KeepsOwnersAndKeysAlone), test)()
 
 
 @pytest.mark.parametrize(
