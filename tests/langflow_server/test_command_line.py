@@ -34,6 +34,8 @@ class CommandLine:
 
     def types(self, *arguments, code=0, **more):
         told = environment(self.directory, **self.told, **more)
+        if arguments[0] == "run" and "--port" not in arguments:  # Somebody may have taken the usual one.
+            arguments = (*arguments, "--port", "0")
         unset = {name: None for name in os.environ if name.startswith("LANGFLOW_")}
         ran = CliRunner().invoke(main, arguments, env=unset | told)
         assert ran.exit_code == code, f"{ran.output}\n{ran.exception!r}"
@@ -117,8 +119,9 @@ def test_with_auto_login_a_key_is_made_at_once(shell):
 def test_skipping_authentication_does_not_excuse_the_command(alone):
     """SKIP_AUTH_AUTO_LOGIN speaks of requests; who is to have a key says who they are all the same."""
     alone.types("superuser")
-    said = alone.refuses("api-key", **NO_PASSWORD, LANGFLOW_SKIP_AUTH_AUTO_LOGIN="true")
-    assert "nobody is there to be asked" in said
+    skipped = {"LANGFLOW_SKIP_AUTH_AUTO_LOGIN": "true"}
+    assert "nobody is there to be asked" in alone.refuses("api-key", **NO_PASSWORD, **skipped)
+    assert "with that password" in alone.refuses("api-key", LANGFLOW_SUPERUSER_PASSWORD="not the password", **skipped)
 
 
 def test_a_user_makes_no_key_at_the_command_line(shell):
@@ -308,7 +311,7 @@ def test_a_port_that_is_taken_is_a_sentence(alone, started):
 
 def test_an_address_of_another_machine_is_a_sentence(alone, started):
     """A host that is not here cannot be listened on."""
-    assert "cannot listen on 192.0.2.1, port 7860" in alone.refuses("run", "--host", "192.0.2.1")
+    assert "cannot listen on 192.0.2.1, port 7" in alone.refuses("run", "--host", "192.0.2.1", "--port", "7")
     assert started == []
 
 

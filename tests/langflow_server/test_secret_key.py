@@ -119,7 +119,7 @@ def refused(directory, **told):
 def test_a_key_that_is_too_short_is_a_sentence(tmp_path):
     """It is named, with the length that it is to have, and is not repeated."""
     ran = subprocess.run(
-        [sys.executable, "-m", "langflow_server", "run"],
+        [sys.executable, "-m", "langflow_server", "run", "--port", "0"],
         cwd=tmp_path,
         env=environment(tmp_path, LANGFLOW_SECRET_KEY="correct-horse"),
         capture_output=True,
