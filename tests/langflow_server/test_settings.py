@@ -37,6 +37,16 @@ def test_the_environment_goes_before_the_file(tmp_path):
     assert settings.environment["ANTHROPIC_API_KEY"] == "sk-of-the-environment"
 
 
+def test_a_file_that_is_no_text_is_a_sentence(tmp_path):
+    """An `.env` that is not in UTF-8 is named, and nothing that stands in it."""
+    file = tmp_path / ".env"
+    file.write_bytes(b"LANGFLOW_SECRET_KEY=\xff\xfe secret")
+    with pytest.raises(SettingsProblem) as raised:
+        load({}, env_file=file)
+    assert str(raised.value) == f"{file} is no text in UTF-8."
+    assert raised.value.__cause__ is None
+
+
 @pytest.mark.parametrize(
     ("text", "value"), [("true", True), ("True", True), ("1", True), ("FALSE", False), ("", False)]
 )

@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError
 from keyguard.vault import SecretKeys
 from langflow_server.problems import SettingsProblem
 
-__all__ = ["PREFIX", "Settings", "load"]
+__all__ = ["NAMES", "PREFIX", "Settings", "load"]
 
 PREFIX = "LANGFLOW_"
 
@@ -90,7 +90,7 @@ class Settings(BaseModel):
     @field_validator("config_dir")
     @classmethod
     def _at_home(cls, folder: Path) -> Path:
-        return folder.expanduser()
+        return folder.expanduser().absolute()
 
     @field_validator("secret_key")
     @classmethod
@@ -106,6 +106,9 @@ class Settings(BaseModel):
             _with_driver(url.get_secret_value())
         return url
 
+
+NAMES = tuple(f"{PREFIX}{name.upper()}" for name in Settings.model_fields if name != "environment")
+"""What may be set, as it is called in the environment."""
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgres": "postgresql+asyncpg", "postgresql": "postgresql+asyncpg"}
 
@@ -135,7 +138,10 @@ def load(environ: Mapping[str, str] = os.environ, *, env_file: str | Path = ".en
 
     Raises `SettingsProblem` with a sentence for each that cannot be right; it quotes no value.
     """
-    written = {name: value for name, value in dotenv_values(env_file).items() if value is not None}
+    try:
+        written = {name: value for name, value in dotenv_values(env_file).items() if value is not None}
+    except UnicodeDecodeError:
+        raise SettingsProblem(f"{env_file} is no text in UTF-8.") from None
     environment = {**written, **environ}
     # A variable that is set to nothing says nothing, as in Langflow.
     given = {
