@@ -160,7 +160,7 @@ def test_before_the_first_start_there_is_no_superuser(alone):
     """Without a password nothing is generated that nobody would see: the sentence says what makes the data."""
     said = alone.refuses("api-key", **NO_PASSWORD, **AUTO_LOGIN)
     assert "langflow.db" in said
-    assert "`langflow-server run` makes it" in said
+    assert " run` makes it" in said
     assert not (alone.directory / "config").exists()
 
 
@@ -360,10 +360,38 @@ def test_a_database_of_another_schema_is_left_alone(shell, started, command):
     before = version("999")
     said = shell.refuses(command)
     assert "version '999'" in said
-    assert "`keyguard migrate`" in said
+    assert "keyguard migrate --database" in said
     assert "Nothing was changed" in said
     assert version() == before
     assert started == []
+
+
+def test_what_it_advises_can_be_typed(tmp_path):
+    """The command in a sentence is called as this one was, with the folder that it was given, and does what it says."""
+    (tmp_path / "my bin").mkdir()
+    program = tmp_path / "my bin" / "langflow-server"
+    program.symlink_to(Path(sys.executable).with_name("langflow-server"))
+    told = environment(tmp_path, LANGFLOW_CONFIG_DIR="my data")
+
+    def typed(line):
+        return subprocess.run(["bash", "-c", line], cwd=tmp_path, env=told, capture_output=True, text=True, check=False)
+
+    assert typed("my\\ bin/langflow-server superuser").returncode == 0
+    refused = typed("LANGFLOW_SUPERUSER_PASSWORD=another my\\ bin/langflow-server api-key")
+    assert refused.returncode == 1
+    advice = re.search("`(.+)` makes one, or sets their password", refused.stderr)[1]
+    assert advice == "LANGFLOW_CONFIG_DIR='my data' 'my bin/langflow-server' superuser"
+    told = {**told, "LANGFLOW_CONFIG_DIR": "elsewhere", "LANGFLOW_SUPERUSER_PASSWORD": "another"}
+    assert "new password" in typed(advice).stdout
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_it_says_what_can_be_set(alone):
+    """The help names each setting, and has a whole sentence for each command."""
+    shown = alone.types("--help").stdout
+    assert "LANGFLOW_CONFIG_DIR" in shown
+    assert "LANGFLOW_SECRET_KEY" in shown
+    assert "..." not in shown.partition("Commands:")[2]
 
 
 def test_it_is_a_command_of_its_own(tmp_path):

@@ -54,7 +54,7 @@ async def test_the_first_start_makes_all_that_is_needed(told):
         assert flow.endpoint_name == made.sample
     assert stat.S_IMODE(settings.config_dir.stat().st_mode) == 0o700
     if settings.is_sqlite:
-        assert stat.S_IMODE(Path(settings.place).stat().st_mode) == 0o600
+        assert stat.S_IMODE((settings.config_dir / "langflow.db").stat().st_mode) == 0o600
 
 
 async def test_a_later_start_changes_nothing(told):
@@ -131,6 +131,7 @@ def test_what_the_first_start_prints_can_be_pasted(tmp_path):
         assert f"Open {server.url} in a browser" in first
         assert str(tmp_path / "config" / "langflow.db") in first
         assert str(tmp_path / "config" / "secret_key") in first
+        assert "WARNING:  keys are accepted in the query parameter" in first
         server.lines[:] = [line for line in server.lines if shown["API key"] not in line]  # Shown there by right.
     with serving(tmp_path, **GENERATED) as server:
         assert read(server.log) == {}
@@ -197,6 +198,15 @@ async def test_a_superuser_who_is_none_is_told(tmp_path):
         assert "is not active" in "".join(warnings(settings, await prepare(settings)))
         await lifecycle.set_superuser(server.store, owner, superuser=False)
         assert "is no superuser" in "".join(warnings(settings, await prepare(settings)))
+
+
+async def test_whoever_deploys_reads_how_to_call_the_sample(tmp_path):
+    """Where a password was given no key is made: the first start shows a call to put one into, and a later one none."""
+    settings = settings_of({"LANGFLOW_CONFIG_DIR": str(tmp_path)}, SUPERUSER_PASSWORD="securepassword")
+    said = welcome(settings, await prepare(settings), URL)
+    assert f'curl "{URL}/api/v1/run/sample" -H "x-api-key: LANGFLOW_API_KEY"' in said
+    assert "securepassword" not in said
+    assert "curl" not in welcome(settings, await prepare(settings), URL)
 
 
 async def test_without_pages_no_page_is_named(tmp_path):

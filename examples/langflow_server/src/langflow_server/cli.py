@@ -10,16 +10,18 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from getpass import getpass
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 import uvicorn
 from sqlalchemy.exc import DBAPIError
 from typer.core import TyperCommand
+from uvicorn.config import LOGGING_CONFIG
 
 from keyguard import ConfigurationError, SchemaMismatch, StoreUnavailable, WrongSecret
 from langflow_server.problems import SettingsProblem
-from langflow_server.settings import PREFIX, Settings, load
+from langflow_server.settings import NAMES, PREFIX, Settings, load
 from langflow_server.start import NotDone, make_key, prepare, renew_superuser
 from langflow_server.welcome import warnings, welcome
 
@@ -27,11 +29,15 @@ __all__ = ["main"]
 
 main = typer.Typer(
     help="A Langflow-style server, guarded by Keyguard. Settings come from the environment and from .env.",
+    epilog=f"Settings: {', '.join(NAMES)}.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+_LOGGING = {**LOGGING_CONFIG, "root": {"handlers": ["default"], "level": "WARNING"}}
+"""Uvicorn's own, for whatever else is logged, too: each line says how much it matters."""
 
 _SWITCHES = {"--backend-only=true": "--backend-only", "--backend-only=false": "--no-backend-only"}
 
@@ -44,7 +50,7 @@ class _Run(TyperCommand):
         return super().parse_args(ctx, [_SWITCHES.get(each.lower(), each) for each in args])
 
 
-@main.command(cls=_Run)
+@main.command(cls=_Run, short_help="Start the server.")
 def run(
     *,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
@@ -71,10 +77,11 @@ def run(
         # A worker that says nothing for so many seconds is killed: with the five that are usual, each one on a busy
         # machine that takes longer to start, again and again.
         timeout_worker_healthcheck=60,
+        log_config=_LOGGING,
     )
 
 
-@main.command()
+@main.command(short_help="Make the superuser, or set their password.")
 def superuser() -> None:
     """Make the superuser that the settings name, or give it a new password.
 
@@ -91,7 +98,7 @@ def superuser() -> None:
             typer.echo(sentence)
 
 
-@main.command("api-key")
+@main.command("api-key", short_help="Make a key for the superuser, and print it.")
 def api_key(*, name: Annotated[str, typer.Option(help="What the key is called in lists.")] = "Command line") -> None:
     """Make a key for the superuser, and print it: this once, and alone on standard output.
 
@@ -137,11 +144,12 @@ def _url(host: str, port: int) -> str:
 
 def _program() -> str:
     """Return how this program was called, with the folder that the environment names: what is printed can be pasted."""
-    called = sys.argv[0]
-    if called.endswith("__main__.py"):
+    if sys.argv[0].endswith("__main__.py"):
         called = f"{shlex.quote(sys.executable)} -m langflow_server"
-    elif called == shutil.which("langflow-server"):
+    elif sys.argv[0] == shutil.which("langflow-server"):
         called = "langflow-server"
+    else:
+        called = shlex.quote(sys.argv[0])
     folder = os.environ.get(f"{PREFIX}CONFIG_DIR")
     return called if folder is None else f"{PREFIX}CONFIG_DIR={shlex.quote(folder)} {called}"
 
@@ -195,7 +203,7 @@ def _explaining(settings: Settings) -> Generator[None]:
     except WrongSecret:
         _end(_wrong_secret(settings))
     except SchemaMismatch as problem:
-        _end(f"{settings.place}: {_as_commands(str(problem))}. Nothing was changed.")
+        _end(f"{settings.place}: {_as_commands(str(problem), settings)}. Nothing was changed.")
     except StoreUnavailable as problem:
         _end(f"{settings.place}: {problem}.")
     except DBAPIError:
@@ -215,16 +223,20 @@ def _wrong_secret(settings: Settings) -> str:
     return f"{what} that credentials in {settings.place} were sealed with. {advice} Nothing was changed."
 
 
-def _as_commands(sentence: str) -> str:
+def _as_commands(sentence: str, settings: Settings) -> str:
     """Return what the library advises, in the words of this program."""
     sentence = sentence.replace(
         "`await store.create_schema()` makes them, before the server starts", "`langflow-server run` makes them"
     )
-    return sentence.replace("`await keyguard.migrations.upgrade(store)`", "`keyguard migrate`")
+    keyguard = shlex.quote(str(Path(sys.executable).with_name("keyguard")))
+    url = f"sqlite:///{settings.place}" if settings.is_sqlite else settings.place
+    migrate = f"`{keyguard} migrate --database {shlex.quote(url)}`"
+    return sentence.replace("`await keyguard.migrations.upgrade(store)`", migrate)
 
 
 def _note(sentence: str) -> None:
-    typer.echo(sentence, err=True)
+    """Say it on standard error, with the commands in it as they are to be typed here."""
+    typer.echo(sentence.replace("`langflow-server ", f"`{_program()} "), err=True)
 
 
 def _end(sentence: str) -> NoReturn:

@@ -112,7 +112,8 @@ async def make_key(settings: Settings, *, who: str, password: str, name: str) ->
         if owner is None or not (owner.is_active and owner.is_superuser):
             hint = " with that password" if not settings.auto_login else ""
             raise NotDone(
-                f"There is no superuser {who!r}{hint}. `langflow-server superuser` makes one. No key was made."
+                f"There is no superuser {who!r}{hint}. `langflow-server superuser` makes one, or sets their password. "
+                "No key was made."
             )
         issued = await lifecycle.issue(server.store, owner, name=name, actor=_COMMAND)
         return issued.key.reveal()

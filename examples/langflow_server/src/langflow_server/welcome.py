@@ -39,7 +39,7 @@ def welcome(settings: Settings, prepared: Prepared, url: str, *, program: str = 
     `program` is what somebody types to call this one, so that the same settings hold.
     """
     parts = [f"Langflow-style server at {url}", *_made(prepared), *_how_to_get_in(settings, prepared, url)]
-    if prepared.key is not None and prepared.sample is not None:
+    if prepared.sample is not None:
         parts += _calls(f"{url}/api/v1/run/{prepared.sample}", prepared.key)
     parts.append(_later(settings, program))
     return "\n\n".join(parts)
@@ -65,11 +65,13 @@ def _how_to_get_in(settings: Settings, prepared: Prepared, url: str) -> list[str
     return [f"Open {url} in a browser, and sign in as {name} with {password}."]
 
 
-def _calls(run: str, key: str) -> list[str]:
-    """Return how a program runs the sample flow, as it may be pasted into a shell."""
+def _calls(run: str, key: str | None) -> list[str]:
+    """Return how a program runs the sample flow, as it may be pasted into a shell; without a key, once there is one."""
+    where = "the key" if key is not None else "a key in the place of LANGFLOW_API_KEY,"
+    key = "LANGFLOW_API_KEY" if key is None else key
     body = """-H "Content-Type: application/json" -d '{"input_value": "Ada"}'"""
     return [
-        "Run the sample flow from a program, with the key in a header:",
+        f"Run the sample flow from a program, with {where} in a header:",
         f"""  curl "{run}" -H "x-api-key: {key}" {body}""",
         "or in the URL, which proxies may write into their logs:",
         f"""  curl "{run}?x-api-key={key}" {body}""",
