@@ -18,11 +18,11 @@ CALLERS = 4
 STREAMS = 3
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgres"])
-def test_what_is_under_way_ends_well_and_is_counted(request, tmp_path, database):
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_what_is_under_way_ends_well_and_is_counted(request, tmp_path, backend):
     """On SIGTERM both workers answer what they have begun; the next start knows of each use that was answered."""
     told = {}
-    if database == "postgres":
+    if backend == "postgres":
         told["LANGFLOW_DATABASE_URL"] = request.getfixturevalue("postgres_url")
     with providing() as provider, ThreadPoolExecutor(CALLERS + STREAMS) as threads:
         with serving(tmp_path, workers=2, OPENAI_BASE_URL=provider.url, **told) as server:

@@ -54,11 +54,11 @@ async def test_what_is_stored_is_sealed_by_fernet(tmp_path):
         assert urlsafe_b64decode(sealed.removeprefix("v1."))[0] == 0x80  # Fernet's version.
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgres"])
-def test_a_wrong_key_destroys_nothing(request, tmp_path, database):
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_a_wrong_key_destroys_nothing(request, tmp_path, backend):
     """A start with another secret key, or none where there was one, is refused; with the right one all is there."""
     told = {}
-    if database == "postgres":
+    if backend == "postgres":
         told["LANGFLOW_DATABASE_URL"] = request.getfixturevalue("postgres_url")
     secret_file = tmp_path / "config" / "secret_key"
     with providing() as provider:
