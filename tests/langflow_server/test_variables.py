@@ -84,7 +84,7 @@ def test_a_credential_is_never_given_back(server, user):
         ({"name": "N" * 256, "value": "v"}, 400, "255 characters"),
         ({"name": "N\nN", "value": "v"}, 400, "printable"),
         ({"name": "N", "value": "v" * 65537}, 400, "65536 bytes"),
-        ({"name": "N", "value": "v", "default_fields": ["f"] * 101}, 400, "100 fields"),
+        ({"name": "N", "value": "v", "default_fields": ["f"] * 101}, 422, "more than 100"),
         ({"name": "N", "value": "v", "type": "Secret"}, 422, "Credential"),
         ({"name": "N", "value": "v", "default_fields": "Text"}, 422, "list"),
         ({"name": "N", "value": "v\0"}, 422, "U+0000"),
