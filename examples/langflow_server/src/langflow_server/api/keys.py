@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from langflow_server import keys
@@ -55,10 +55,9 @@ async def list_keys(user: User, server: TheServer) -> KeyList:
 
 
 @router.post("/", responses=_BAD)
-async def add_key(user: User, answer: Response, server: TheServer, new: NewKey | None = None) -> Key:
+async def add_key(user: User, server: TheServer, new: NewKey | None = None) -> Key:
     """Make a key that may do what one may do oneself. It is shown in this answer, and never again."""
     wanted = new or NewKey()
-    _keep_nowhere(answer)
     return await keys.add_key(server, user, name=wanted.name or "", expires_at=wanted.expires_at)
 
 
@@ -70,17 +69,10 @@ async def remove_key(key_id: UUID, user: User, server: TheServer) -> Detail:
 
 
 @router.post("/{key_id}/rotate", responses=_BAD)
-async def rotate_key(
-    key_id: UUID, user: User, answer: Response, server: TheServer, rotation: Rotation | None = None
-) -> Key:
+async def rotate_key(key_id: UUID, user: User, server: TheServer, rotation: Rotation | None = None) -> Key:
     """Make a key in the place of another of one's own, which is good for the grace still, or not at all.
 
     The new key has the old one's name and end, and is shown in this answer, and never again.
     """
     grace = timedelta(seconds=(rotation or Rotation()).grace_seconds)
-    _keep_nowhere(answer)
     return await keys.rotate_key(server, user, key_id, grace=grace)
-
-
-def _keep_nowhere(answer: Response) -> None:
-    answer.headers["Cache-Control"] = "no-store"
