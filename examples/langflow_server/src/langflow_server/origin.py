@@ -7,10 +7,12 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from keyguard import Access, Rule
+from langflow_server.guard import SIGN_IN
 
 __all__ = ["SameOrigin"]
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # RFC 9110 §9.2.1.
+_BEGIN = frozenset({SIGN_IN, "/api/v1/auto_login"})
 _OWN = frozenset({"same-origin", "none"})
 
 
@@ -37,7 +39,10 @@ class SameOrigin:
 
 
 def _changes(scope: Scope) -> bool:
-    return scope["type"] == "websocket" or scope["method"] not in _SAFE
+    if scope["type"] == "websocket" or scope["method"] not in _SAFE:
+        return True
+    # With AUTO_LOGIN these begin a session. A page may link to them, but not fill the database by a thousand images.
+    return scope["path"] in _BEGIN and Headers(scope=scope).get("sec-fetch-mode") != "navigate"
 
 
 def _has_key(scope: Scope) -> bool:
