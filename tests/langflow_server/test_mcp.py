@@ -12,7 +12,7 @@ import httpx2
 import pytest
 import websockets.sync.client
 from langflow_accounts import add_key, add_user, by_key, call, superuser
-from langflow_serving import PATIENCE
+from langflow_serving import NO_TLS, PATIENCE
 from mcp import Client, ClientSession, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from starlette.testclient import TestClient
@@ -86,7 +86,7 @@ def named(tools, flow):
 async def connected(server, **more):
     """A session of the SDK's client; `more` is for its HTTP client."""
     async with (
-        httpx2.AsyncClient(timeout=PATIENCE, trust_env=False, **more) as client,
+        httpx2.AsyncClient(timeout=PATIENCE, trust_env=False, verify=NO_TLS, **more) as client,
         streamable_http_client(f"{server.url}/api/v1/mcp", http_client=client) as (read, write, *_),
         ClientSession(read, write) as session,
     ):

@@ -12,7 +12,6 @@ from browser.chromium import somebody
 from browser.langflow.pages import Pages
 from browser.langflow.samples import fill
 from langflow_serving import serving
-from leaks import WATCH
 
 from keyguard import Keyring
 from keyguard.stores.sql import SQLStore
@@ -26,7 +25,6 @@ def server(tmp_path_factory):
     """Two workers, with AUTO_LOGIN off."""
     with serving(tmp_path_factory.mktemp("langflow"), workers=2) as running:
         yield running
-    WATCH.see("the log of the Langflow-style server", running.log)
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +32,6 @@ def auto(tmp_path_factory):
     """Another server, with AUTO_LOGIN on."""
     with serving(tmp_path_factory.mktemp("langflow-auto"), LANGFLOW_AUTO_LOGIN="true") as running:
         yield running
-    WATCH.see("the log of the Langflow-style server with AUTO_LOGIN", running.log)
 
 
 @pytest.fixture(scope="session")
