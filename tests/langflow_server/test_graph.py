@@ -12,13 +12,9 @@ from pydantic import ValidationError
 from langflow_server.flows import running
 from langflow_server.flows.components import (
     MAX_TEXT_CHARACTERS,
-    Component,
-    Holds,
-    fields_of,
     fill_in,
     names_in,
 )
-from langflow_server.flows.credentials import SECRET_FIELDS
 from langflow_server.flows.graph import MAX_NODES, Graph, Variable, check, in_order, tweaked
 from langflow_server.flows.shelf import SAMPLE, Flow
 from langflow_server.problems import BadRequest
@@ -209,15 +205,6 @@ def test_it_is_no_graph(written):
     """What is not of a graph's form, or too large, or no text that can be kept and shown, is refused as such."""
     with pytest.raises(ValidationError):
         Graph.model_validate(written)
-
-
-def test_only_what_is_secret_is_sealed():
-    """The fields that hold a secret are those that are sealed when a flow is kept."""
-    secret = {
-        component: {name for name, field in fields_of(component, "").items() if field.holds is Holds.SECRET}
-        for component in Component
-    }
-    assert {str(component): names for component, names in secret.items() if names} == SECRET_FIELDS
 
 
 # --- the order ------------------------------------------------------------------------------------------------------

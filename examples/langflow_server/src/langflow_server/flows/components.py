@@ -18,7 +18,17 @@ from enum import Enum, StrEnum
 
 from langflow_server.problems import BadRequest
 
-__all__ = ["MAX_TEXT_CHARACTERS", "Component", "Field", "Holds", "component_of", "fields_of", "fill_in", "names_in"]
+__all__ = [
+    "MAX_TEXT_CHARACTERS",
+    "SECRET_FIELDS",
+    "Component",
+    "Field",
+    "Holds",
+    "component_of",
+    "fields_of",
+    "fill_in",
+    "names_in",
+]
 
 MAX_TEXT_CHARACTERS = 100_000
 """Of any text in a flow: what is sent, what is set, and what a node makes of it."""
@@ -67,6 +77,12 @@ _FIELDS: Mapping[Component, Mapping[str, Field]] = {
     },
     Component.CHAT_OUTPUT: {"text": _NEEDED},
 }
+
+SECRET_FIELDS: Mapping[str, tuple[str, ...]] = {
+    component: tuple(name for name, field in fields.items() if field.holds is Holds.SECRET)
+    for component, fields in _FIELDS.items()
+}
+"""Which fields are secret, by the component's name: what a flow has in them is sealed when it is kept."""
 
 
 def component_of(kind: str) -> Component:

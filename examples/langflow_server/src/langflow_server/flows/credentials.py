@@ -14,18 +14,16 @@ from sqlalchemy.exc import IntegrityError
 
 from keyguard import CannotOpen, NotFound
 from langflow_server import variables
+from langflow_server.flows.components import SECRET_FIELDS
 from langflow_server.flows.graph import Variable
 from langflow_server.flows.providers import Provider
 from langflow_server.problems import BadRequest, Missing, Problem
 from langflow_server.server import Server
 
-__all__ = ["SEALED", "SECRET_FIELDS", "credential_for", "forget", "shown", "taken_in"]
+__all__ = ["SEALED", "credential_for", "forget", "shown", "taken_in"]
 
 SEALED = "**********"
 """What answers show in the place of a secret. Sent back, it keeps the secret that is there."""
-
-SECRET_FIELDS: Mapping[str, frozenset[str]] = {"LanguageModel": frozenset({"api_key"})}
-"""Which fields are secret, by the type of the component."""
 
 Data: TypeAlias = Mapping[str, Any]
 """A flow's graph as JSON: ``{"nodes": [{"id", "type", "fields": {…}}, …], "edges": […]}``."""
@@ -140,7 +138,7 @@ _FLOWS = "flows/"
 def _secrets(data: Data) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield each secret field that is there, as its node and its name."""
     for node in data["nodes"]:
-        for name in sorted(SECRET_FIELDS.get(node["type"], frozenset())):
+        for name in SECRET_FIELDS.get(node["type"], ()):
             if name in node["fields"]:
                 yield node, name
 
