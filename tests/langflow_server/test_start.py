@@ -189,6 +189,21 @@ async def test_what_lets_everybody_in_is_said_loudly(tmp_path, told, said):
         assert "'langflow'" in warning
 
 
+@pytest.mark.parametrize(
+    ("told", "is_said"),
+    [
+        ({}, False),
+        ({"AUTO_LOGIN": "true"}, True),
+        ({"SKIP_AUTH_AUTO_LOGIN": "true"}, True),
+        ({"AUTO_LOGIN": "true", "ALLOWED_HOSTS": "flows.example.org"}, False),
+    ],
+)
+async def test_where_other_host_names_are_named_is_said(tmp_path, told, is_said):
+    """Where the server answers to this machine's names only, a start says which setting names others."""
+    settings = settings_of({"LANGFLOW_CONFIG_DIR": str(tmp_path)}, **told)
+    assert ("LANGFLOW_ALLOWED_HOSTS" in welcome(settings, await prepare(settings), URL)) is is_said
+
+
 async def test_a_superuser_who_is_none_is_told(tmp_path):
     """Where somebody has taken rights or activity from whom LANGFLOW_SUPERUSER names, each start says so."""
     settings = settings_of({"LANGFLOW_CONFIG_DIR": str(tmp_path)})

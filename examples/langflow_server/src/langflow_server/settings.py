@@ -82,6 +82,11 @@ class Settings(BaseModel):
         return self.skip_auth_auto_login or (self.auto_login and self.api_version == "1.4")
 
     @property
+    def lets_in(self) -> bool:
+        """Tell whether somebody is let in, to the pages or the API, with neither a password nor a key."""
+        return self.auto_login or self.skip_auth_auto_login
+
+    @property
     def _url(self) -> URL:
         if self.database_url is None:
             return URL.create(_DRIVERS["sqlite"], database=str(self.config_dir / "langflow.db"))

@@ -86,6 +86,8 @@ def _later(settings: Settings, program: str) -> str:
     ]
     if settings.secret_key is None:
         lines.append(f"Secret key          {settings.secret_file}; keep a copy: it opens the stored credentials")
+    if settings.lets_in and not settings.allowed_hosts:
+        lines.append(f"Host names          this machine's own; {PREFIX}ALLOWED_HOSTS names others")
     if not settings.backend_only:
         lines.insert(0, "Your keys           in the pages, under Settings and Langflow API Keys")
     return "\n".join([*lines, "Stop                Ctrl-C"])
