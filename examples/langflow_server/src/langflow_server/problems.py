@@ -5,7 +5,13 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from types import MappingProxyType
 
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from keyguard import Overloaded, StoreUnavailable
+
 __all__ = [
+    "OUTAGES",
     "BadRequest",
     "Forbidden",
     "Missing",
@@ -14,6 +20,7 @@ __all__ = [
     "ProviderSilent",
     "SettingsProblem",
     "TooMany",
+    "Unavailable",
     "WrongPassword",
 ]
 
@@ -82,3 +89,17 @@ class ProviderSilent(Problem):
     """A provider of language models did not answer in time."""
 
     status = HTTPStatus.GATEWAY_TIMEOUT
+
+
+class Unavailable(Problem):
+    """The database does not answer now. What it has said is not shown: it may quote a statement's parameters."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    headers = MappingProxyType({"Retry-After": "1"})
+
+    def __init__(self) -> None:
+        super().__init__("The database does not answer. Try again.")
+
+
+OUTAGES = (StoreUnavailable, Overloaded, DBAPIError, PoolTimeout)
+"""What is raised where the answer is `Unavailable`."""

@@ -14,15 +14,13 @@ from contextlib import aclosing
 from typing import Any, NamedTuple, TypeVar
 
 from fastapi import WebSocket, WebSocketDisconnect
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.datastructures import Headers
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from keyguard import Access, Overloaded, StoreUnavailable
+from keyguard import Access
 from langflow_server.limits import MAX_BODY_BYTES
-from langflow_server.problems import BadRequest, Forbidden, Problem
+from langflow_server.problems import OUTAGES, BadRequest, Forbidden, Problem, Unavailable
 
 __all__ = ["Event", "EventStream", "converse", "unless_left"]
 
@@ -115,13 +113,13 @@ async def unless_left(receive: Receive, work: Coroutine[Any, Any, T]) -> T | Non
 
 # --- the parts ----------------------------------------------------------------------------------------------------
 
-_EXPECTED = (Problem, StoreUnavailable, Overloaded, DBAPIError, PoolTimeout)
+_EXPECTED = (Problem, *OUTAGES)
 
 
 def _error(problem: Exception) -> Event:
-    """Say what went wrong. What is not a `Problem` is the database, and may quote a statement's parameters."""
-    detail = problem.detail if isinstance(problem, Problem) else "The database does not answer. Try again."
-    return Event("error", {"error": detail})
+    """Say what went wrong, one of `_EXPECTED`."""
+    told = problem if isinstance(problem, Problem) else Unavailable()
+    return Event("error", {"error": told.detail})
 
 
 def _wants_lines(headers: Headers) -> bool:
