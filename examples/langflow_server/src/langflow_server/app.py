@@ -6,17 +6,15 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import JSONResponse
 
-from keyguard import KeyGuard, Overloaded, StoreUnavailable
+from keyguard import KeyGuard
 from langflow_server import api, pages
 from langflow_server.guard import guarded_by
 from langflow_server.limits import BodyLimit
 from langflow_server.origin import SameOrigin
-from langflow_server.problems import Problem
+from langflow_server.problems import OUTAGES, Problem, Unavailable
 from langflow_server.server import Server
 from langflow_server.settings import Settings, load
 
@@ -43,8 +41,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     api.add_to(app)
     if not settings.backend_only:
         pages.add_to(app)
-    for problem in (StoreUnavailable, Overloaded, DBAPIError, PoolTimeout):
-        app.add_exception_handler(problem, _unavailable)
+    for outage in OUTAGES:
+        app.add_exception_handler(outage, _unavailable)
     app.add_exception_handler(Problem, _explained)
     app.add_exception_handler(RequestValidationError, _invalid)
 
@@ -73,6 +71,5 @@ async def _invalid(_: Request, problem: Exception) -> JSONResponse:
     return JSONResponse({"detail": said}, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
-async def _unavailable(_: Request, problem: Exception) -> JSONResponse:
-    del problem  # It may quote a statement's parameters.
-    return JSONResponse({"detail": "The database does not answer. Try again."}, 503, headers={"Retry-After": "1"})
+async def _unavailable(request: Request, _: Exception) -> JSONResponse:
+    return await _explained(request, Unavailable())
