@@ -58,7 +58,7 @@ def test_a_switch_is_written_in_several_ways(text, value):
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("AUTO_LOGIN", "perhaps", "boolean"),
+        ("AUTO_LOGIN", "perhaps", "true or false"),
         ("API_VERSION", "2", "'1.4' or '1.5'"),
         ("SECRET_KEY", "too-short", "at least 32"),
         ("SECRET_KEY", f"{SECRET} and more", "without blanks"),

@@ -158,7 +158,8 @@ def load(environ: Mapping[str, str] = os.environ, *, env_file: str | Path = ".en
         return Settings.model_validate({**given, "environment": environment})
     except ValidationError as problem:
         wrong = [
-            f"{PREFIX}{str(error['loc'][0]).upper()}: {error['msg'].removeprefix('Value error, ')}"
+            f"{PREFIX}{str(error['loc'][0]).upper()}: "
+            + ("it is true or false" if error["type"] == "bool_parsing" else error["msg"].removeprefix("Value error, "))
             for error in problem.errors()
         ]
         raise SettingsProblem("\n".join(wrong)) from None
