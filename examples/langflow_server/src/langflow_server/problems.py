@@ -13,6 +13,7 @@ from keyguard import Overloaded, StoreUnavailable
 __all__ = [
     "OUTAGES",
     "BadRequest",
+    "Busy",
     "Forbidden",
     "Missing",
     "Problem",
@@ -65,6 +66,13 @@ class TooMany(Problem):
         self.retry_after = max(1, math.ceil(wait))
         self.headers = {"Retry-After": str(self.retry_after)}
         super().__init__(f"There were too many attempts. Try again in {self.retry_after} s.")
+
+
+class Busy(Problem):
+    """Too much is being done for the same user at this moment."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    headers = MappingProxyType({"Retry-After": "1"})
 
 
 class Forbidden(Problem):

@@ -1,5 +1,6 @@
 """What all requests to one worker share: the settings, and everything that is open."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ class Server:
     database: AsyncEngine = field(init=False)
     """For the tables of `langflow_server.tables`: the store has connections of its own."""
     attempts: Attempts = field(init=False)
+    conversations: Counter[str] = field(init=False)
+    """How many a user's flows have with providers at this moment, by the user's id."""
     http: AsyncClient = field(init=False)
     """For the providers. It follows no redirect: another host must not be sent a credential. It keeps no cookie: what a
     provider sets for one user must not be sent with the next one's request."""
@@ -47,6 +50,7 @@ class Server:
         object.__setattr__(self, "vault", Vault(store, keys))
         object.__setattr__(self, "database", _engine(settings))
         object.__setattr__(self, "attempts", Attempts())
+        object.__setattr__(self, "conversations", Counter())
         no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
         object.__setattr__(self, "http", AsyncClient(timeout=Timeout(60, connect=10), cookies=no_cookies))
 

@@ -1,7 +1,7 @@
 """Running a flow: node after node, for the flow's owner, at once or piece by piece."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import assert_never
 from uuid import uuid4
@@ -11,11 +11,15 @@ from langflow_server.flows.credentials import credential_for
 from langflow_server.flows.graph import Node, Tweaks, Variable, in_order, tweaked
 from langflow_server.flows.providers import Message, chat, provider_named
 from langflow_server.flows.shelf import Flow
-from langflow_server.problems import BadRequest, ProviderFailed, ProviderSilent
+from langflow_server.problems import BadRequest, Busy, ProviderFailed, ProviderSilent
 from langflow_server.server import Server
 from langflow_server.variables import text_of
 
 __all__ = ["End", "Output", "Result", "Token", "run", "stream"]
+
+
+MAX_CONVERSATIONS = 40
+"""With providers, at a time, for one user, by each worker: a hundred are all that there is room for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +86,7 @@ async def run(
         BadRequest: if it cannot run, with a sentence that names the node.
         ProviderFailed: if a provider of language models fails.
         ProviderSilent: if one does not answer in time.
+        Busy: if its owner has `MAX_CONVERSATIONS` with providers already.
     """
     events = _Run(server, flow, text=text, tweaks=tweaks, session_id=session_id, in_pieces=False).events()
     async with aclosing(events):
@@ -211,12 +216,13 @@ class _Run:
             stream=self._in_pieces,
         )
         length = 0
-        async with aclosing(answer) as pieces:
-            async for piece in pieces:
-                length += len(piece)
-                if length > MAX_TEXT_CHARACTERS:
-                    raise ProviderFailed(f"The answer has more than {MAX_TEXT_CHARACTERS} characters.")
-                yield piece
+        with _one_more(server, flow.user_id):
+            async with aclosing(answer) as pieces:
+                async for piece in pieces:
+                    length += len(piece)
+                    if length > MAX_TEXT_CHARACTERS:
+                        raise ProviderFailed(f"The answer has more than {MAX_TEXT_CHARACTERS} characters.")
+                    yield piece
 
     def _kept(self, node: Node) -> object:
         """Return what the flow has as a model's credential. It was meant for the flow's provider, and no other."""
@@ -244,3 +250,17 @@ class _Run:
         """Return the id of the node whose text comes into a field."""
         leading = (edge.source for edge in self._graph.edges if edge.target == node.id and edge.field == name)
         return next(leading, None)
+
+
+@contextmanager
+def _one_more(server: Server, user_id: str) -> Generator[None]:
+    """Count a conversation of a user's. Raises `Busy` if there are as many as there may be."""
+    if server.conversations[user_id] >= MAX_CONVERSATIONS:
+        raise Busy("Too many of your flows wait for a provider. Try again when one of them is done.")
+    server.conversations[user_id] += 1
+    try:
+        yield
+    finally:
+        server.conversations[user_id] -= 1
+        if not server.conversations[user_id]:
+            del server.conversations[user_id]
