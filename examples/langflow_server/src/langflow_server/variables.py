@@ -25,12 +25,13 @@ from langflow_server.problems import BadRequest, Missing
 from langflow_server.server import Server
 
 __all__ = [
+    "MAX_DEFAULT_FIELDS",
     "Variable",
     "VariableType",
     "add_variable",
     "change_variable",
     "check_value",
-    "find_variable",
+    "get_variable",
     "list_variables",
     "remove_variable",
     "text_of",
@@ -85,6 +86,14 @@ async def list_variables(server: Server, user_id: str) -> list[Variable]:
     statement = select(_table).where(_table.c.user_id == user_id).order_by(_table.c.name)
     async with server.database.connect() as connection:
         return [_variable_of(row) for row in await connection.execute(statement)]
+
+
+async def get_variable(server: Server, user_id: str, variable_id: str) -> Variable:
+    """Return a user's variable. Raises `Missing` if there is none of that id, or it is another's: in the same words."""
+    variable = await _first(server, _table.c.user_id == user_id, _table.c.id == variable_id)
+    if variable is None:
+        raise _missing()
+    return variable
 
 
 async def find_variable(server: Server, user_id: str, name: str) -> Variable | None:
@@ -168,7 +177,7 @@ async def add_variable(
     except _Taken:  # Somebody was faster.
         await _drop(server, user_id, kept["sealed_as"])
         raise
-    return await _own(server, user_id, variable_id)
+    return await get_variable(server, user_id, variable_id)
 
 
 async def change_variable(
@@ -197,7 +206,7 @@ async def change_variable(
         _check_fields(default_fields)
         changes["default_fields"] = list(default_fields)
     while True:
-        old = await _own(server, user_id, variable_id)
+        old = await get_variable(server, user_id, variable_id)
         kept: dict[str, str | None] = {}
         if value is not None:
             kept = await _kept(server, user_id, variable_id, type or old.type, value)
@@ -210,7 +219,7 @@ async def change_variable(
             raise
         if changed:
             await _drop(server, user_id, old.sealed_as if kept else None)
-            return await _own(server, user_id, variable_id)
+            return await get_variable(server, user_id, variable_id)
         await _drop(server, user_id, kept.get("sealed_as"))  # Somebody gave it another value, or removed it.
 
 
@@ -270,13 +279,6 @@ async def _number_of(server: Server, user_id: str) -> int:
     statement = select(func.count()).select_from(_table).where(_table.c.user_id == user_id)
     async with server.database.connect() as connection:
         return (await connection.execute(statement)).scalar_one()
-
-
-async def _own(server: Server, user_id: str, variable_id: str) -> Variable:
-    variable = await _first(server, _table.c.user_id == user_id, _table.c.id == variable_id)
-    if variable is None:
-        raise _missing()
-    return variable
 
 
 async def _first(server: Server, *conditions: ColumnElement[bool]) -> Variable | None:

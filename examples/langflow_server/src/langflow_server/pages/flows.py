@@ -54,7 +54,7 @@ async def run(
     try:
         result = await running.run(server, found, text=text)
     except Problem as problem:
-        return _flow_page(request, found, problem.status, text=text, failed=problem.detail)
+        return _flow_page(request, found, problem, text=text)
     return _flow_page(request, found, text=text, outputs=result.outputs)
 
 
@@ -69,16 +69,15 @@ async def make_public(
 def _flow_page(
     request: Request,
     flow: Flow,
-    status: HTTPStatus = HTTPStatus.OK,
+    problem: Problem | None = None,
     *,
     text: str = "",
     outputs: tuple[running.Output, ...] = (),
-    failed: str = "",
 ) -> Response:
     return page(
         request,
         "flow.html",
-        status,
+        problem,
         section="flows",
         flow=flow,
         components=[node.type for node in flow.graph.nodes],
@@ -87,7 +86,6 @@ def _flow_page(
         mcp_path=MCP_PATHS[0],
         text=text,
         outputs=outputs,
-        failed=failed,
     )
 
 

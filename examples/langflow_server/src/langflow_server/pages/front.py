@@ -103,7 +103,7 @@ class _Answer:
         answer = page(
             Request(self._scope),
             "message.html",
-            status,
+            status=status,
             heading=status.phrase,
             sentence=self._sentence(status, json.loads(self._body)),
             link="/flows" if is_somebody else SIGN_IN,

@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from keyguard import Principal, Rule
 from langflow_server.guard import ASSETS
+from langflow_server.problems import Problem
 from langflow_server.server import server_of
 
 __all__ = ["Said", "go", "page"]
@@ -43,12 +44,14 @@ def go(path: str, said: Said | None = None) -> Response:
     return RedirectResponse(path if said is None else f"{path}?said={said.name.lower()}", HTTPStatus.SEE_OTHER)
 
 
-def page(request: Request, template: str, status: int = HTTPStatus.OK, **more: Any) -> Response:
+def page(
+    request: Request, template: str, problem: Problem | None = None, *, status: int = HTTPStatus.OK, **more: Any
+) -> Response:
     """Return a page made from a template, which has `more` and what every template has.
 
     That is `brand`, `user` (None for nobody), `can_sign_in` and `can_sign_out`, `asset` (the address of a file of
     ours), `section` and `place` (which entries of the bar and of the settings it belongs to), `said`, and `failed`: a
-    sentence, or empty.
+    sentence, or empty. With a `problem`, its sentence is `failed`, and the answer has its status and header fields.
     """
     user = request.scope.get("user")
     has_session = _has_session(request)
@@ -62,9 +65,10 @@ def page(request: Request, template: str, status: int = HTTPStatus.OK, **more: A
         "section": "",
         "place": "",
         "said": _said(request),
-        "failed": "",
+        "failed": "" if problem is None else problem.detail,
     }
-    return HTMLResponse(_TEMPLATES.get_template(template).render({**everywhere, **more}), status)
+    text = _TEMPLATES.get_template(template).render({**everywhere, **more})
+    return HTMLResponse(text, status) if problem is None else HTMLResponse(text, problem.status, problem.headers)
 
 
 def _has_session(request: Request) -> bool:

@@ -1,6 +1,5 @@
 """One's own password."""
 
-from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
@@ -46,5 +45,4 @@ async def change(
 
 
 def _form(request: Request, problem: Problem | None = None) -> Response:
-    status, failed = (HTTPStatus.OK, "") if problem is None else (problem.status, problem.detail)
-    return page(request, "password.html", status, section="settings", place="password", failed=failed)
+    return page(request, "password.html", problem, section="settings", place="password")

@@ -48,11 +48,7 @@ async def sign_in(
     try:
         signed_in = await people.sign_in(server, username, password, address=sessions.address_of(request))
     except Problem as problem:
-        answer = page(
-            request, "sign_in.html", problem.status, name=username, next=_way_back(next), failed=problem.detail
-        )
-        answer.headers.update(problem.headers)
-        return answer
+        return page(request, "sign_in.html", problem, name=username, next=_way_back(next))
     await sessions.sign_out(server, request)
     answer = go(_way_back(next))
     sessions.begin(answer, signed_in, request)

@@ -1,6 +1,5 @@
 """The users, for a superuser."""
 
-from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form, Query, Request
@@ -131,13 +130,11 @@ async def _change(
 
 
 def _user_page(request: Request, person: Person, problem: Problem | None = None) -> Response:
-    status, failed = (HTTPStatus.OK, "") if problem is None else (problem.status, problem.detail)
-    return _page(request, "user.html", status, person=person, failed=failed)
+    return _page(request, "user.html", problem, person=person)
 
 
 def _form(request: Request, problem: Problem | None = None, **filled: Any) -> Response:
-    status, failed = (HTTPStatus.OK, "") if problem is None else (problem.status, problem.detail)
-    return _page(request, "new_user.html", status, filled=filled, longest_name=people.LONGEST_NAME, failed=failed)
+    return _page(request, "new_user.html", problem, filled=filled, longest_name=people.LONGEST_NAME)
 
 
 def _confirmation(request: Request, person: Person) -> Response:
@@ -153,5 +150,5 @@ def _confirmation(request: Request, person: Person) -> Response:
     )
 
 
-def _page(request: Request, template: str, status: HTTPStatus = HTTPStatus.OK, **more: Any) -> Response:
-    return page(request, template, status, section="settings", place="users", **more)
+def _page(request: Request, template: str, problem: Problem | None = None, **more: Any) -> Response:
+    return page(request, template, problem, section="settings", place="users", **more)

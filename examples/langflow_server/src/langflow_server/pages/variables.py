@@ -1,7 +1,6 @@
 """A user's global variables. A Credential's value goes one way: in."""
 
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -12,8 +11,8 @@ from langflow_server import variables
 from langflow_server.flows.providers import PROVIDERS
 from langflow_server.pages.layout import Said, go, page
 from langflow_server.pages.visitor import Visitor
-from langflow_server.problems import Missing, Problem
-from langflow_server.server import Server, TheServer
+from langflow_server.problems import Problem
+from langflow_server.server import TheServer
 from langflow_server.texts import Sendable
 from langflow_server.variables import Variable, VariableType
 
@@ -59,7 +58,7 @@ async def add(
 
 @router.get("/{variable_id}")
 async def show(request: Request, server: TheServer, visitor: Visitor, variable_id: UUID) -> Response:
-    variable = await _own(server, visitor.id, variable_id)
+    variable = await variables.get_variable(server, visitor.id, str(variable_id))
     return _form(
         request,
         variable,
@@ -81,7 +80,7 @@ async def change(
     value: Annotated[Sendable, Form()] = "",
     default_fields: Fields = [],  # noqa: B006 FastAPI copies it.
 ) -> Response:
-    variable = await _own(server, visitor.id, variable_id)
+    variable = await variables.get_variable(server, visitor.id, str(variable_id))
     is_secret = variable.type is VariableType.CREDENTIAL
     given = _pasted(value, variable.type)
     try:
@@ -103,7 +102,7 @@ async def change(
 
 @router.get("/{variable_id}/delete")
 async def confirm(request: Request, server: TheServer, visitor: Visitor, variable_id: UUID) -> Response:
-    variable = await _own(server, visitor.id, variable_id)
+    variable = await variables.get_variable(server, visitor.id, str(variable_id))
     return _page(
         request,
         "confirm.html",
@@ -119,13 +118,6 @@ async def confirm(request: Request, server: TheServer, visitor: Visitor, variabl
 async def delete(server: TheServer, visitor: Visitor, variable_id: UUID) -> Response:
     await variables.remove_variable(server, visitor.id, str(variable_id))
     return go(_LIST, Said.VARIABLE_DELETED)
-
-
-async def _own(server: Server, user_id: str, variable_id: UUID) -> Variable:
-    for variable in await variables.list_variables(server, user_id):
-        if variable.id == str(variable_id):
-            return variable
-    raise Missing("There is no such variable.")
 
 
 def _pasted(value: str, type_: VariableType) -> str:
@@ -146,14 +138,13 @@ def _form(
     return _page(
         request,
         "variable.html",
-        HTTPStatus.OK if problem is None else problem.status,
+        problem,
         variable=variable,
         is_secret=type is VariableType.CREDENTIAL,
         fields=[provider.field for provider in PROVIDERS.values()],
         filled={"name": name, "value": value, "type": type.value, "default_fields": default_fields},
-        failed="" if problem is None else problem.detail,
     )
 
 
-def _page(request: Request, template: str, status: HTTPStatus = HTTPStatus.OK, **more: Any) -> Response:
-    return page(request, template, status, section="settings", place="variables", **more)
+def _page(request: Request, template: str, problem: Problem | None = None, **more: Any) -> Response:
+    return page(request, template, problem, section="settings", place="variables", **more)
