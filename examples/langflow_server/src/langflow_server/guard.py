@@ -34,6 +34,7 @@ __all__ = [
     "User",
     "answer_refusal",
     "by_session",
+    "guarded_by",
     "policy_of",
     "session_token",
 ]

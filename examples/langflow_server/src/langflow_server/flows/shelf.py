@@ -27,6 +27,7 @@ __all__ = [
     "find_flow",
     "get_flow",
     "get_public",
+    "is_uuid",
     "list_flows",
     "public_flows",
     "remove_flow",
