@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx2
 import psutil
+import pytest
 from leaks import WATCH
 
 PATIENCE = 60.0
@@ -24,6 +25,9 @@ PASSWORD = "the superuser's own password"
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """What each client is given: otherwise it would read the certificates of all authorities, which takes 30 ms."""
+
+ONE_DATABASE = pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+"""For what is decided before a database is asked, or apart from it: over another one the test would prove no more."""
 
 
 def free_port():

@@ -7,6 +7,7 @@ from datetime import datetime
 import pytest
 from langflow_accounts import add_key, add_user, by_key, call
 from langflow_flows import add_flow, chat, edge, node, template, text_of, unique
+from langflow_serving import ONE_DATABASE
 
 from langflow_server.flows import shelf
 from langflow_server.flows.graph import Graph
@@ -215,6 +216,7 @@ WRONG = [
 ]
 
 
+@ONE_DATABASE
 def test_what_does_not_validate_is_422(server, user):
     """What is not of the right form is FastAPI's 422, which names the place, for a new flow and for a change."""
     flow = add_flow(server, user)

@@ -17,6 +17,7 @@ from langflow_accounts import (
     superuser,
     whoami,
 )
+from langflow_serving import ONE_DATABASE
 
 from keyguard import lifecycle
 from langflow_server import keys
@@ -111,6 +112,7 @@ def test_a_key_needs_no_name(server, user, body):
     assert answer.json()["name"] is None
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("name", ["a" * 201, "a\0b", "\ud800", 5], ids=["long", "nul", "surrogate", "number"])
 def test_what_is_no_name_is_422(server, user, name):
     """A name has 200 characters at most, and is a text."""

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 import websockets.sync.client
 from langflow_accounts import add_key, add_user, by_key, call, superuser
-from langflow_serving import NO_TLS, PATIENCE
+from langflow_serving import NO_TLS, ONE_DATABASE, PATIENCE
 from mcp import Client, ClientSession, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from starlette.testclient import TestClient
@@ -249,6 +249,7 @@ async def test_what_is_no_tool_is_told_in_one_sentence(server, owners):
             assert await refusal(session, name) == NO_SUCH_TOOL
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     ("name", "slug"),
     [
@@ -308,6 +309,7 @@ async def test_it_runs_with_its_owners_credential(server, owners, openai):
             assert openai.key_for(text) == key
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -332,6 +334,7 @@ async def test_a_tool_takes_one_text_and_no_tweaks(server, owners, arguments):
         )
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     "model", ["refuses", "fails", "not-json", "no-text", "redirects", "no-such-model", "no key", "empty"]
 )
@@ -363,6 +366,7 @@ def post(server, path="/api/v1/mcp", body=None, **headers):
         return client.post(path, json=rpc("tools/list") if body is None else body, headers=ACCEPT | headers)
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("path", MCP_PATHS)
 def test_each_path_answers_and_none_redirects(server, path):
     """All six paths and whatever is below them are one server, with and without `/api`, a slash at the end or not."""
@@ -373,6 +377,7 @@ def test_each_path_answers_and_none_redirects(server, path):
             assert isinstance(answer.json()["result"]["tools"], list)
 
 
+@ONE_DATABASE
 def test_what_only_looks_like_it_is_guarded(server):
     """A path beside those, or one that is spelled otherwise, asks for a key like any other."""
     with server.client(headers=ACCEPT) as client:
@@ -391,6 +396,7 @@ def test_what_only_looks_like_it_is_guarded(server):
             assert client.post(path, json=rpc("tools/list")).status_code == 403, path
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("path", MCP_PATHS)
 def test_other_methods_ask_for_a_key(server, owners, path):
     """Only GET, POST and DELETE are open; with a key the others are not allowed either, because there is nothing."""
@@ -400,6 +406,7 @@ def test_other_methods_ask_for_a_key(server, owners, path):
             assert client.request(method, path, headers=owners[0].session).status_code == 405
 
 
+@ONE_DATABASE
 def test_there_is_no_stream_to_open_and_no_session_to_end(server):
     """GET and DELETE are answered with 405, which the protocol has for a server without them: nobody holds a worker."""
     with server.client(headers={"accept": "text/event-stream"}) as client:
@@ -410,6 +417,7 @@ def test_there_is_no_stream_to_open_and_no_session_to_end(server):
                 assert answer.headers["allow"] == "POST"
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("path", MCP_PATHS)
 def test_a_websocket_is_not_exempt(server, path):
     """There the exemption ends: without a key a WebSocket is refused."""
@@ -419,6 +427,7 @@ def test_a_websocket_is_not_exempt(server, path):
     assert json.loads(raised.value.response.body) == {"detail": "An API key is required."}
 
 
+@ONE_DATABASE
 def test_a_page_of_another_site_cannot_call(server):
     """A browser says where a request comes from, and from elsewhere it is refused: no visitor's network is a way in."""
     own = f"http://127.0.0.1:{server.port}"
@@ -453,6 +462,7 @@ def test_another_hosts_name_does_not_lead_here(tmp_path, settings):
             assert client.request(method, path, headers={"host": "localhost:7860"}).status_code == 405
 
 
+@ONE_DATABASE
 def test_a_body_that_is_too_large_is_refused(server):
     """Announced or not, more than a mebibyte is 413 before it is read as JSON."""
     large = b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"x": "' + b"x" * 2**20 + b'"}}'
@@ -465,6 +475,7 @@ def test_a_body_that_is_too_large_is_refused(server):
         )
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     "body",
     [

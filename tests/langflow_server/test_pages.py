@@ -3,6 +3,7 @@
 import pytest
 from langflow_accounts import COOKIE, add_key, add_user, by_key, superuser
 from langflow_flows import add_flow, chat, template, unique
+from langflow_serving import ONE_DATABASE
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
@@ -68,6 +69,7 @@ def assert_safe(answer):
     assert answer.headers["referrer-policy"] == "same-origin"
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("path", [*FOR_ALL, *FOR_SUPERUSERS])
 def test_a_page_is_safe_to_show(browser, server, path):
     """Each page is HTML with the header fields of all pages, and nothing in it is a script or a style of its own."""
@@ -81,6 +83,7 @@ def test_a_page_is_safe_to_show(browser, server, path):
     assert " onclick=" not in page.text
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("path", ["/", *FOR_ALL, *FOR_SUPERUSERS])
 def test_nobody_is_led_to_sign_in(browser, path):
     """A browser without a session is sent to the form, which leads back; that answer is safe, too."""
@@ -93,6 +96,7 @@ def test_nobody_is_led_to_sign_in(browser, path):
     assert_safe(form)
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("path", CHANGES)
 def test_nobody_changes_anything(browser, path):
     """A form that is sent without a session is refused with a page, and says that nothing was done."""
@@ -102,6 +106,7 @@ def test_nobody_changes_anything(browser, path):
     assert_safe(answer)
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("path", FOR_ALL[:-1])
 def test_a_key_opens_no_page(browser, server, user, path):
     """Whoever has got hold of a key sees no page with it, and changes nothing by a form."""
@@ -113,6 +118,7 @@ def test_a_key_opens_no_page(browser, server, user, path):
     assert browser.get("/api/v1/flows/", headers=key).json() == []
 
 
+@ONE_DATABASE
 def test_a_key_does_not_open_the_key_page(browser, server, user):
     """The key page sends whoever comes with a key to sign in: a key makes no keys there."""
     answer = browser.get("/settings/api-keys/", headers={**HTML, **by_key(add_key(server, user))})
@@ -120,6 +126,7 @@ def test_a_key_does_not_open_the_key_page(browser, server, user):
     assert answer.headers["location"] == "/sign-in?next=/settings/api-keys/"
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("path", FOR_SUPERUSERS)
 def test_users_are_not_for_everybody(browser, user, path):
     """Who is no superuser sees none of the pages about users, and is told so on a page."""
@@ -169,6 +176,7 @@ FOREIGN = [
 ]
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("said", FOREIGN, ids=lambda said: ", ".join(f"{name} {said[name]}" for name in said))
 def test_another_sites_form_does_nothing(browser, user, said):
     """A form of another origin is refused, though the session's cookie comes along."""
@@ -182,6 +190,7 @@ def test_another_sites_form_does_nothing(browser, user, said):
     assert browser.get("/api/v1/flows/", headers=user.session).json() == []
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     "place",
     [
@@ -206,6 +215,7 @@ def test_signing_in_leads_nowhere_else(browser, user, place):
     assert (there.status_code, there.headers["location"]) == (303, "/")
 
 
+@ONE_DATABASE
 def test_signing_in_sets_a_cookie_for_the_browser_alone(browser, user):
     """The session is in a cookie that scripts do not see and other sites' forms do not send; signing out drops it."""
     form = {"username": user.name, "password": user.password, "next": "/settings"}
@@ -236,6 +246,7 @@ def test_who_tries_too_often_has_to_wait(browser, user):
     assert_safe(answers[-1])
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     "path",
     ["/nowhere", "/flows/nowhere", f"/flows/{NO_ID}", "/settings/users/%00", "/settings/variables/%00", "/sign-out"],
@@ -267,6 +278,7 @@ def test_what_fails_is_a_page():
     assert_safe(answer)
 
 
+@ONE_DATABASE
 def test_the_api_answers_programs(browser, server):
     """Below /api/ an error is JSON for everybody: whoever opens it in a browser sees what a program sees."""
     answer = browser.get(f"/api/v1/flows/{NO_ID}", headers=cookie_of(superuser(server)))
@@ -274,6 +286,7 @@ def test_the_api_answers_programs(browser, server):
     assert answer.json()["detail"]
 
 
+@ONE_DATABASE
 def test_a_form_that_lacks_something_is_refused(browser, user):
     """What no form of ours sends is a page that says so."""
     answer = browser.post("/settings/variables/new", headers=cookie_of(user.session), data={"name": "X"})
@@ -293,6 +306,7 @@ def test_a_form_brings_what_was_typed(browser, server, openai, user):
     assert openai.key_for(text.replace("\r\n", "\n")) == secret
 
 
+@ONE_DATABASE
 def test_only_what_was_done_is_said(browser, user):
     """The address chooses among sentences of ours: no other text is put onto a page by a link."""
     said = browser.get("/settings/variables?said=variable_added", headers=cookie_of(user.session))
@@ -301,6 +315,7 @@ def test_only_what_was_done_is_said(browser, user):
     assert "Call this number" not in made_up.text
 
 
+@ONE_DATABASE
 def test_files_are_asked_for_anew(browser):
     """Style sheets and scripts need no session, may be kept, and are asked for anew; nothing else is there."""
     answer = browser.get("/assets/frame.css")

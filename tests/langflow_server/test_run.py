@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from langflow_accounts import add_key, add_user, by_key, call
 from langflow_flows import add_flow, chat, edge, node, template, text_of, unique, until, was_left
-from langflow_serving import PATIENCE
+from langflow_serving import ONE_DATABASE, PATIENCE
 
 from langflow_server.flows.components import MAX_TEXT_CHARACTERS
 from langflow_server.limits import MAX_BODY_BYTES
@@ -157,6 +157,7 @@ def test_tweaks_that_do_not_fit(server, key, echo):
     assert said == "Node 'Prompt': it has no field 'model'; it has template, text."
 
 
+@ONE_DATABASE
 def test_what_does_not_validate(server, key, echo):
     """A body of another form is 422 that names the place, and what is too large or no JSON is told so."""
     for body, place in [
@@ -185,6 +186,7 @@ def test_what_does_not_validate(server, key, echo):
         assert answer.status_code == status, content[:20]
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_that_is_too_large(server, key, echo, chunked):
     """A body beyond the limit is 413, whether its length is announced or it comes in pieces; one within it is read."""
@@ -201,6 +203,7 @@ def test_a_body_that_is_too_large(server, key, echo, chunked):
     assert detail(answer, 413) == "This is too large: 1048576 bytes are the most."
 
 
+@ONE_DATABASE
 def test_only_post_runs_a_flow(server, key, echo):
     """Any other method is 405: a link must not run a flow."""
     for path in ("run", "process"):
@@ -328,6 +331,7 @@ def test_a_credential_may_be_tweaked(server, user, key, openai):
     assert openai.key_for(text) not in server.log
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("model", ["refuses", "fails", "not-json", "no-text", "no-such-model"])
 def test_a_provider_that_fails_is_502(server, user, key, model):
     """What goes wrong at the provider is 502; the node is named, and what the provider said is not passed on."""

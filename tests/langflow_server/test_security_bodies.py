@@ -4,6 +4,7 @@ import secrets
 
 import pytest
 from langflow_accounts import add_key, add_user, by_key, call
+from langflow_serving import ONE_DATABASE
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,7 @@ def sign_in(server, kind):
         return client.post("/api/v1/login", content=FORM, headers=headers)
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     "kind",
     [
@@ -43,6 +45,7 @@ def test_a_form_names_no_codec(server, kind):
     assert "UTF-8" in answer.json()["detail"]
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("charset", ["", "; charset=utf-8", '; charset="UTF-8"', ";charset=us-ascii"])
 def test_a_form_in_parts_is_a_form(server, charset):
     """Without a charset, or with UTF-8, a form in parts is read as every other: here, the password is wrong."""
@@ -56,6 +59,7 @@ def wrong(number):
 NODE = {"id": "a", "type": "Text"}
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -74,6 +78,7 @@ def test_what_is_too_much_is_not_looked_through(server, key, path, body):
     assert [said["msg"] for said in answer.json()["detail"]] == ["Value error, there are more than 100"]
 
 
+@ONE_DATABASE
 def test_the_first_of_what_is_wrong_is_told(server, key):
     """Of a body that is wrong in many places, the answer names twenty."""
     body = {"name": "wrong", "data": {"nodes": [{**NODE, "fields": wrong(100)}]}}

@@ -18,7 +18,7 @@ from langflow_accounts import (
     sign_in,
     whoami,
 )
-from langflow_serving import PATIENCE, SUPERUSER
+from langflow_serving import ONE_DATABASE, PATIENCE, SUPERUSER
 
 from keyguard import Overloaded, lifecycle
 from langflow_server.attempts import Attempts
@@ -73,6 +73,7 @@ def test_who_has_the_wrong_password_learns_nothing_else(server):
     assert len({answer.content for answer in answers}) == 1
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("form", [{}, {"username": "ada"}, {"username": "ada", "password": "long " * 201}])
 def test_what_is_no_form_of_a_sign_in_is_422(server, form):
     """Without name or password, or with one that nobody can have, the answer is FastAPI's, and quotes nothing."""

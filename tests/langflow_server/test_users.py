@@ -18,7 +18,7 @@ from langflow_accounts import (
     superuser,
     whoami,
 )
-from langflow_serving import SUPERUSER
+from langflow_serving import ONE_DATABASE, SUPERUSER
 from sqlalchemy import select
 
 from keyguard import Principal, lifecycle
@@ -108,6 +108,7 @@ def test_the_list_has_each_user_once_by_name(server):
     assert _list(server, skip=total + 5) == {"total_count": total, "users": []}
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("asked", [{"skip": -1}, {"limit": 0}, {"limit": 1001}, {"skip": "many"}], ids=str)
 def test_what_is_no_part_of_the_list_is_422(server, asked):
     """`skip` counts from 0 on, `limit` from 1 to 1000."""
@@ -166,6 +167,7 @@ def test_a_name_is_anothers(server):
     assert sign_in(server, other.name, other.password).status_code == 200
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     ("member", "text", "status"),
     [

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 from langflow_accounts import add_user, call
-from langflow_serving import PATIENCE
+from langflow_serving import ONE_DATABASE, PATIENCE
 from sqlalchemy.exc import IntegrityError
 
 from keyguard import StoreUnavailable, lifecycle
@@ -75,6 +75,7 @@ def test_a_credential_is_never_given_back(server, user):
         assert (each[0] if isinstance(each, list) else each)["value"] is None
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     ("body", "status", "says"),
     [
