@@ -4,8 +4,15 @@ One server for each database is shared by the tests of a process: they make user
 """
 
 import pytest
+from langflow_accounts import add_key, add_user, by_key
+from langflow_flows import add_flow, template, unique
 from langflow_provider import providing
 from langflow_serving import serving
+
+from keyguard import lifecycle
+from langflow_server.server import Server
+from langflow_server.settings import Settings
+from langflow_server.start import prepare
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +31,31 @@ def server(request, tmp_path_factory, openai):
         settings["LANGFLOW_DATABASE_URL"] = postgres.url(postgres.create_database())
     with serving(tmp_path_factory.mktemp(f"langflow-{request.param}"), workers=2, **settings) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def user(server):
+    """A user to whom nothing happens, but that keys, flows and the like are added."""
+    return add_user(server)
+
+
+@pytest.fixture(scope="module")
+def key(server, user):
+    """The header with that user's key."""
+    return by_key(add_key(server, user))
+
+
+@pytest.fixture(scope="module")
+def echo(server, user):
+    """A flow that answers with the text that it is sent, in brackets."""
+    return add_flow(server, user, template("[{text}]"), endpoint_name=unique("echo"))
+
+
+@pytest.fixture
+async def opened(tmp_path):
+    """A server's parts, open in this process, and the id of a user."""
+    settings = Settings(config_dir=tmp_path)
+    await prepare(settings)
+    server = Server(settings)
+    async with server.opened():
+        yield server, (await lifecycle.add_owner(server.store, "ada")).id

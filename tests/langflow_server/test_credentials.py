@@ -11,14 +11,10 @@ from langflow_accounts import API, add_key, add_user, by_key
 from langflow_provider import providing
 from langflow_serving import PATIENCE, serving
 
-from keyguard import lifecycle
 from langflow_server.flows import credentials
 from langflow_server.flows.graph import Graph
 from langflow_server.flows.providers import PROVIDERS
 from langflow_server.problems import BadRequest
-from langflow_server.server import Server
-from langflow_server.settings import Settings
-from langflow_server.start import prepare
 
 ENVIRONMENT = "sk-of-the-environment"
 DOTENV = "sk-of-the-env-file"
@@ -375,16 +371,6 @@ def test_what_is_sealed_cannot_be_named(caller):
 
 
 # --- a flow and its sealed values ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def opened(tmp_path):
-    """A server's parts, open in this process, and the id of a user."""
-    settings = Settings(config_dir=tmp_path)
-    await prepare(settings)
-    server = Server(settings)
-    async with server.opened():
-        yield server, (await lifecycle.add_owner(server.store, "ada")).id
 
 
 def as_data(api_key):

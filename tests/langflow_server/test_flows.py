@@ -21,16 +21,6 @@ EMPTY = {"nodes": [], "edges": []}
 
 
 @pytest.fixture(scope="module")
-def user(server):
-    return add_user(server)
-
-
-@pytest.fixture(scope="module")
-def key(server, user):
-    return by_key(add_key(server, user))
-
-
-@pytest.fixture(scope="module")
 def other(server):
     return add_user(server)
 

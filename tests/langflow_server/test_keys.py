@@ -26,12 +26,6 @@ from langflow_server.ids import key_id_of
 UNKNOWN = b'{"detail":"You have no such key."}'
 
 
-@pytest.fixture(scope="module")
-def user(server):
-    """A user to whom nothing happens but that keys are made."""
-    return add_user(server)
-
-
 # --- made, and listed ---------------------------------------------------------------------------------------------
 
 

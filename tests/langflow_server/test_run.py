@@ -6,30 +6,12 @@ from datetime import datetime
 from itertools import pairwise
 
 import pytest
-from langflow_accounts import add_key, add_user, by_key, call
+from langflow_accounts import JSON, add_user, call
 from langflow_flows import add_flow, chat, edge, node, template, text_of, unique, until, was_left
 from langflow_serving import ONE_DATABASE, PATIENCE
 
 from langflow_server.flows.components import MAX_TEXT_CHARACTERS
 from langflow_server.limits import MAX_BODY_BYTES
-
-JSON = {"content-type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def user(server):
-    return add_user(server)
-
-
-@pytest.fixture(scope="module")
-def key(server, user):
-    return by_key(add_key(server, user))
-
-
-@pytest.fixture(scope="module")
-def echo(server, user):
-    """A flow that answers with the text that it is sent, in brackets."""
-    return add_flow(server, user, template("[{text}]"), endpoint_name=unique("echo"))
 
 
 def run(server, key, flow, body=None, **more):

@@ -3,14 +3,8 @@
 import secrets
 
 import pytest
-from langflow_accounts import add_key, add_user, by_key, call
+from langflow_accounts import call
 from langflow_serving import ONE_DATABASE
-
-
-@pytest.fixture(scope="module")
-def key(server):
-    return by_key(add_key(server, add_user(server)))
-
 
 FORM = (
     b'--B\r\nContent-Disposition: form-data; name="username"\r\n\r\nsomebody\r\n'

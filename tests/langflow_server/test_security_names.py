@@ -1,14 +1,9 @@
 """Names and ids that no client of ours would send."""
 
 import pytest
-from langflow_accounts import add_key, add_user, by_key, call
+from langflow_accounts import call
 
 ODD = ["%00", "sample%00", "%ED%A0%80", "%FF", "..%2Fsample", "%F0%9F%98%80", "a" * 5000]
-
-
-@pytest.fixture(scope="module")
-def key(server):
-    return by_key(add_key(server, add_user(server)))
 
 
 @pytest.mark.parametrize("path", ["/run/{}", "/run/{}?stream=true", "/process/{}"])

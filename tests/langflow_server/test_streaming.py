@@ -16,22 +16,6 @@ from langflow_server.limits import MAX_BODY_BYTES
 LINES = {"accept": "application/json"}
 
 
-@pytest.fixture(scope="module")
-def user(server):
-    return add_user(server)
-
-
-@pytest.fixture(scope="module")
-def key(server, user):
-    return by_key(add_key(server, user))
-
-
-@pytest.fixture(scope="module")
-def echo(server, user):
-    """A flow that answers with the text that it is sent, in brackets."""
-    return add_flow(server, user, template("[{text}]"), endpoint_name=unique("echo"))
-
-
 @contextmanager
 def streaming(server, key, flow, text="hi", **headers):
     """The answer to a run whose events are told as they come."""

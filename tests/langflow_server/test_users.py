@@ -32,12 +32,6 @@ NAMED = (
 )
 
 
-@pytest.fixture(scope="module")
-def user(server):
-    """A user to whom nothing happens."""
-    return add_user(server)
-
-
 # --- who one is ---------------------------------------------------------------------------------------------------
 
 

@@ -9,12 +9,9 @@ from langflow_accounts import add_user, call
 from langflow_serving import ONE_DATABASE, PATIENCE
 from sqlalchemy.exc import IntegrityError
 
-from keyguard import StoreUnavailable, lifecycle
+from keyguard import StoreUnavailable
 from langflow_server import variables
 from langflow_server.problems import BadRequest, Missing
-from langflow_server.server import Server
-from langflow_server.settings import Settings
-from langflow_server.start import prepare
 from langflow_server.variables import VariableType
 
 CREDENTIAL, GENERIC = VariableType.CREDENTIAL, VariableType.GENERIC
@@ -168,16 +165,6 @@ def test_variables_are_for_those_who_are_let_in(server, method):
 
 
 # --- a row and its value ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def opened(tmp_path):
-    """A server's parts, open in this process, and the id of a user."""
-    settings = Settings(config_dir=tmp_path)
-    await prepare(settings)
-    server = Server(settings)
-    async with server.opened():
-        yield server, (await lifecycle.add_owner(server.store, "ada")).id
 
 
 async def sealed_names(server, user_id):
