@@ -105,8 +105,8 @@ def _is_page(scope: Scope) -> bool:
 # --- what an endpoint asks for ------------------------------------------------------------------------------------
 
 # Langflow's keys may do all that their users may, and so do those that this server makes. One that was issued with
-# scopes, by the library or its command, does no more than they say: it runs flows with the scope of that, and nothing
-# else. So it makes no key, which could do more than it does itself.
+# scopes, by the library or its command, does no more than they say: it runs flows with the scope of that, with tweaks
+# that may name its user's Generic variables, and nothing else. So it makes no key that could do more than itself.
 RUN = "flows:run"
 """The scope that a key needs to run its user's flows, if it has not got all."""
 

@@ -284,8 +284,10 @@ async def _write(
             return (await connection.execute(statement)).rowcount
     except IntegrityError:
         pass
-    named_so = select(_table.c.id).where(own, _table.c.id != flow_id, _table.c.name == values.get("name"))
+    name, endpoint_name = values.get("name"), values.get("endpoint_name")
+    named_so = select(_table.c.id).where(own, _table.c.id != flow_id, _table.c.name == name)
     async with server.database.connect() as connection:
-        is_name = (await connection.execute(named_so)).first() is not None
-    taken = f"name {values['name']!r}" if is_name else f"endpoint name {values['endpoint_name']!r}"
+        # The other flow may be gone by now: without an endpoint name it was the name all the same.
+        is_name = endpoint_name is None or (await connection.execute(named_so)).first() is not None
+    taken = f"name {name!r}" if is_name else f"endpoint name {endpoint_name!r}"
     raise BadRequest(f"You have a flow of the {taken} already.")
