@@ -115,7 +115,7 @@ def serving(directory, *, workers=1, arguments=(), **settings):
         reader = threading.Thread(target=_read, args=(running, ready), daemon=True)
         reader.start()
         try:
-            for _ in range(workers):
+            for _ in range(workers + 1):  # One worker alone listens only when it has started.
                 assert ready.acquire(timeout=PATIENCE), f"it does not start:\n{running.log}"
                 assert process.poll() is None, f"it did not start:\n{running.log}"
             yield running
@@ -133,7 +133,7 @@ def serving(directory, *, workers=1, arguments=(), **settings):
 def _read(running, ready):
     for line in running.process.stdout:
         running.lines.append(line)
-        if "Application startup complete" in line:
+        if "Application startup complete" in line or "Uvicorn running on" in line:
             ready.release()
     for _ in range(64):  # It has ended: whoever waits for it need not wait any longer.
         ready.release()
