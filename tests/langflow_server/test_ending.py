@@ -46,7 +46,7 @@ def test_what_is_under_way_ends_well_and_is_counted(request, tmp_path, backend):
                 assert stream.result(PATIENCE) == text.removeprefix("say: ")
             assert server.process.wait(PATIENCE) == 0, server.log
 
-        with serving(tmp_path, workers=2, **told) as server:
+        with serving(tmp_path, **told) as server:
             session = session_of(server, SUPERUSER, PASSWORD)
             (listed,) = call(server, "GET", "/api_key/", session).json()["api_keys"]
             assert listed["total_uses"] == sum(answered) + STREAMS

@@ -83,7 +83,7 @@ def test_a_wrong_key_destroys_nothing(request, tmp_path, backend):
         assert f"{secret_file} does not hold the secret key" in refused(tmp_path, **told)
         assert not secret_file.exists()
 
-        with serving(tmp_path, workers=2, **told, LANGFLOW_SECRET_KEY=right.strip()) as server:
+        with serving(tmp_path, **told, LANGFLOW_SECRET_KEY=right.strip()) as server:
             assert asked(server, flow, key, provider) == CREDENTIAL
         WATCH.see("what the provider was not sent", repr([each.body for each in provider.asked]))
 
