@@ -45,7 +45,7 @@ PATIENCE = 60.0
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 
 NOT_RUN = {
-    "sh": "installs packages; the README's have tests of their own below, others in tests/cli and tests/langflow_server",
+    "sh": "installs packages; the README's have tests of their own below, others in tests/cli and langflow_server",
     "sql": "is executed, as the role that it grants rights to needs them, by tests/stores/test_postgres_roles.py",
     "text": "shows a form or a picture; the tutorial's are looked for in its server's log",
     "json": "is read as JSON",
