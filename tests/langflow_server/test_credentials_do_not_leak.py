@@ -200,8 +200,9 @@ def test_nothing_shows_of_a_provider_that_fails(leaky, owner, provider):
             "could not be run" in owner.seen.answer(owner.client.post("/api/v1/mcp", json=called, headers=accept)).text
         )
         cookie = {"cookie": f"{COOKIE}={owner.user.session['authorization'].partition(' ')[2]}"}
-        page = owner.client.post(f"/flows/{flow['id']}/run", data={"input_value": "x"}, headers=cookie)
-        assert owner.seen.answer(page).status_code in (200, 400, 502)
+        page = owner.client.post(f"/flows/{flow['id']}/run", data={"text": f"page {text}"}, headers=cookie)
+        assert owner.seen.answer(page).status_code == 502
+        assert len(provider.of(f"page {text}")) == 1
     assert provider.other.asked == []
     assert_nothing_shows(owner, database)
 
