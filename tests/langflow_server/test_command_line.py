@@ -124,6 +124,12 @@ def test_skipping_authentication_does_not_excuse_the_command(alone):
     assert "with that password" in alone.refuses("api-key", LANGFLOW_SUPERUSER_PASSWORD="not the password", **skipped)
 
 
+def test_a_name_that_no_list_could_show_is_refused(alone):
+    """A key's name is as long as the API allows it to be, and no longer."""
+    assert "200 characters at most" in alone.refuses("api-key", "--name", "x" * 201)
+    assert KEY.fullmatch(alone.types("api-key", "--name", "x" * 200).stdout)
+
+
 def test_a_user_makes_no_key_at_the_command_line(shell):
     """The name and the password of a user who is no superuser, or not active, make no key."""
     shell.types("superuser")

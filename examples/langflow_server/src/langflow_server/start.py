@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from keyguard import Conflict, Owner, lifecycle
 from langflow_server import tables
 from langflow_server.flows import shelf
+from langflow_server.keys import LONGEST_NAME
 from langflow_server.server import Server
 from langflow_server.settings import Settings
 
@@ -101,8 +102,10 @@ _LOCK = int.from_bytes(b"langflow")
 async def make_key(settings: Settings, *, who: str, password: str, name: str) -> str:
     """Make a key for the superuser called `who`, and return its text. With AUTO_LOGIN the password is not looked at.
 
-    Raises `NotDone` if there is no such superuser, or that is not the password.
+    Raises `NotDone` if there is no such superuser, that is not the password, or the key's name is too long.
     """
+    if len(name) > LONGEST_NAME:
+        raise NotDone(f"A key's name has {LONGEST_NAME} characters at most. No key was made.")
     server = await _server_of(settings)
     async with server.opened():
         if settings.auto_login:
