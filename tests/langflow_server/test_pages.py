@@ -119,6 +119,15 @@ def test_a_key_opens_no_page(browser, server, user, path):
 
 
 @ONE_DATABASE
+def test_a_key_signs_nobody_out(browser, server, user):
+    """A page of another site that has a key of its own ends nobody's session with it."""
+    key, site = by_key(add_key(server, user)), {"sec-fetch-site": "cross-site"}
+    cookie = {"cookie": f"access_token_lf={user.session['authorization'].partition(' ')[2]}"}
+    assert browser.post("/sign-out", headers={**HTML, **key, **site, **cookie}).status_code == 403
+    assert browser.get("/flows", headers={**HTML, **cookie}).status_code == 200
+
+
+@ONE_DATABASE
 def test_a_key_does_not_open_the_key_page(browser, server, user):
     """The key page sends whoever comes with a key to sign in: a key makes no keys there."""
     answer = browser.get("/settings/api-keys/", headers={**HTML, **by_key(add_key(server, user))})

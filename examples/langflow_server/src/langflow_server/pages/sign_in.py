@@ -9,6 +9,7 @@ from starlette.responses import Response
 from langflow_server import people, sessions
 from langflow_server.guard import SIGN_IN, by_session
 from langflow_server.pages.layout import Said, go, page
+from langflow_server.pages.visitor import Visitor
 from langflow_server.problems import Problem
 from langflow_server.server import TheServer
 from langflow_server.texts import Sendable
@@ -56,7 +57,7 @@ async def sign_in(
 
 
 @router.post("/sign-out")
-async def sign_out(request: Request, server: TheServer) -> Response:
+async def sign_out(_visitor: Visitor, request: Request, server: TheServer) -> Response:
     await sessions.sign_out(server, request)
     answer = go(SIGN_IN, Said.SIGNED_OUT)
     sessions.end(answer)
