@@ -180,7 +180,6 @@ INITIALIZE = {
 class World:
     """A database with people in it, over which one server after the other runs."""
 
-    workers: int
     directory: Path
     database: dict[str, str]
     keys: Keys
@@ -188,12 +187,11 @@ class World:
     """Whose each flow is, by its id."""
 
 
-@pytest.fixture(scope="module", params=["sqlite with 1 worker", "postgres with 2 workers"])
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def world(request, tmp_path_factory):
     """The superuser and Ada, each with a flow called sample."""
-    name, _, workers, _ = request.param.split()
-    directory, database = tmp_path_factory.mktemp(f"who-passes-{name}"), {}
-    if name == "postgres":
+    directory, database = tmp_path_factory.mktemp(f"who-passes-{request.param}"), {}
+    if request.param == "postgres":
         postgres = request.getfixturevalue("postgres")
         database["LANGFLOW_DATABASE_URL"] = postgres.url(postgres.create_database())
 
@@ -205,7 +203,7 @@ def world(request, tmp_path_factory):
             await add_sample(server, (await server.store.find_owner(ADA)).id)
             people = [await server.store.find_owner(name) for name in (ROOT, ADA)]
             flows = {flow.id: each.name for each in people for flow in await list_flows(server, each.id)}
-            return World(int(workers), directory, database, keys, flows)
+            return World(directory, database, keys, flows)
 
     return asyncio.run(made())
 
@@ -213,8 +211,8 @@ def world(request, tmp_path_factory):
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_servers_follow_the_table(world, row):
     """Under each setting every worker answers as the table says, over HTTP and over WebSocket."""
-    with serving(world.directory, workers=world.workers, **world.database, **row.environment) as server:
-        with server.each_worker(world.workers) as workers:
+    with serving(world.directory, workers=2, **world.database, **row.environment) as server:
+        with server.each_worker() as workers:
             for client, (key, expected) in product(workers.values(), row.cells(world.keys)):
                 client.headers = {} if key is None else {"x-api-key": key}
                 assert whoami(client) == expected, row.why
