@@ -91,6 +91,11 @@ def by_key(key):
     return {"x-api-key": key["api_key"]}
 
 
+def as_cookie(session):
+    """The header that brings a session as a browser does, made from the one that brings it as a program does."""
+    return {"cookie": f"{COOKIE}={session['authorization'].removeprefix('Bearer ')}"}
+
+
 def whoami(client, headers):
     """The answer to the question who one is, of the worker that a client is connected to."""
     return client.get(f"{API}/users/whoami", headers=headers)

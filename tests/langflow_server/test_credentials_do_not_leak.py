@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import websockets.sync.client
-from langflow_accounts import API, COOKIE, add_key, add_user, by_key, superuser
+from langflow_accounts import API, add_key, add_user, as_cookie, by_key, superuser
 from langflow_provider import providing
 from langflow_serving import PATIENCE, serving
 
@@ -199,8 +199,8 @@ def test_nothing_shows_of_a_provider_that_fails(leaky, owner, provider):
         assert (
             "could not be run" in owner.seen.answer(owner.client.post("/api/v1/mcp", json=called, headers=accept)).text
         )
-        cookie = {"cookie": f"{COOKIE}={owner.user.session['authorization'].partition(' ')[2]}"}
-        page = owner.client.post(f"/flows/{flow['id']}/run", data={"text": f"page {text}"}, headers=cookie)
+        cookie, asked = as_cookie(owner.user.session), {"text": f"page {text}"}
+        page = owner.client.post(f"/flows/{flow['id']}/run", data=asked, headers=cookie)
         assert owner.seen.answer(page).status_code == 502
         assert len(provider.of(f"page {text}")) == 1
     assert provider.other.asked == []
@@ -293,10 +293,6 @@ def test_nothing_shows_to_anybody_anywhere(leaky, owner, provider, tmp_path):
     assert owner.call("GET", "/variables/").json()[1]["id"] == owner.variable["id"]
     assert {asked.authorization for asked in provider.asked} >= {f"Bearer {canary}" for canary in canaries.values()}
     assert_nothing_shows(owner, database)
-
-
-def as_cookie(session):
-    return {"cookie": f"{COOKIE}={session['authorization'].partition(' ')[2]}"}
 
 
 def test_what_is_wrongly_sent_is_not_given_back(leaky, owner):

@@ -1,7 +1,7 @@
 """What the pages answer to what no browser of good will sends, and which header fields each of them has."""
 
 import pytest
-from langflow_accounts import COOKIE, add_key, add_user, by_key, superuser
+from langflow_accounts import COOKIE, add_key, add_user, as_cookie, by_key, superuser
 from langflow_flows import add_flow, chat, template, unique
 from langflow_serving import ONE_DATABASE
 from starlette.routing import Route
@@ -41,7 +41,7 @@ CHANGES = [
 
 def cookie_of(headers):
     """A session as a browser sends it."""
-    return {"cookie": f"{COOKIE}={headers['authorization'].removeprefix('Bearer ')}", **HTML}
+    return {**as_cookie(headers), **HTML}
 
 
 @pytest.fixture
@@ -121,10 +121,9 @@ def test_a_key_opens_no_page(browser, server, user, path):
 @ONE_DATABASE
 def test_a_key_signs_nobody_out(browser, server, user):
     """A page of another site that has a key of its own ends nobody's session with it."""
-    key, site = by_key(add_key(server, user)), {"sec-fetch-site": "cross-site"}
-    cookie = {"cookie": f"access_token_lf={user.session['authorization'].partition(' ')[2]}"}
-    assert browser.post("/sign-out", headers={**HTML, **key, **site, **cookie}).status_code == 403
-    assert browser.get("/flows", headers={**HTML, **cookie}).status_code == 200
+    key, site, cookie = by_key(add_key(server, user)), {"sec-fetch-site": "cross-site"}, cookie_of(user.session)
+    assert browser.post("/sign-out", headers={**key, **site, **cookie}).status_code == 403
+    assert browser.get("/flows", headers=cookie).status_code == 200
 
 
 @ONE_DATABASE
@@ -253,6 +252,14 @@ def test_who_tries_too_often_has_to_wait(browser, user):
     wait = answers[-1].headers["retry-after"]
     assert f"Try again in {wait} s." in answers[-1].text
     assert_safe(answers[-1])
+
+
+def test_who_guesses_the_current_password_has_to_wait(browser, user):
+    """Where a password is changed, too, the sixth wrong one is not looked at, and the page says for how long."""
+    form, cookie = {"current": "wrong", "new": "another", "again": "another"}, cookie_of(user.session)
+    answers = [browser.post("/settings/password", headers=cookie, data=form) for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [400, 400, 400, 400, 400, 429]
+    assert f"Try again in {answers[-1].headers['retry-after']} s." in answers[-1].text
 
 
 @ONE_DATABASE
